@@ -37,8 +37,12 @@ type Info struct {
 	URL           string // RFC 6962 base, or the monitoring prefix; ends in "/"
 	SubmissionURL string // static only: the submission prefix, from which the checkpoint's origin follows
 	MMD           time.Duration
-	State         string // log list state: "usable", "qualified", "readonly", …; empty if not from a list
+	State         string    // log list state: "usable", "qualified", "readonly", …; empty if not from a list
 	Start, End    time.Time // temporal interval of the shard; zero if none
+
+	// Problem says in one line why a listed log cannot be followed: its log_id
+	// is not the hash of its key, its URL is a placeholder. Empty if it can.
+	Problem string
 }
 
 // Head is a signed tree head whose signature has been verified.
@@ -55,6 +59,10 @@ type Entry struct {
 	Leaf    []byte // MerkleTreeLeaf as it hashes into the tree (RFC 6962 section 3.4), always with its version and leaf_type bytes
 	Precert []byte // the submitted precertificate, DER; nil for an x509_entry. Unauthenticated
 	Chain   []Hash // SHA-256 of each chain certificate, issuer first. Unauthenticated
+
+	// Extra is the extra_data of an RFC 6962 entry that could not be taken
+	// apart (unknown entry type, wrong lengths), byte for byte; nil otherwise.
+	Extra []byte
 }
 
 // Batch is consecutive entries of one log as one answer gave them.
@@ -110,10 +118,10 @@ type Class uint8
 
 // The request classes.
 const (
-	ClassHead  Class = iota // get-sth, checkpoint
-	ClassData               // get-entries, tile/data
-	ClassProof              // proofs, hash tiles
-	ClassIssuer             // issuer/
+	ClassHead   Class = iota // get-sth, checkpoint
+	ClassData                // get-entries, tile/data
+	ClassProof               // proofs, hash tiles
+	ClassIssuer              // issuer/
 )
 
 // Pacer decides when a request may leave. One pacer serves one rate domain.

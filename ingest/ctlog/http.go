@@ -1,0 +1,234 @@
+package ctlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// Limits and defaults of requests.
+const (
+	defaultMaxBody = 64 << 20
+	maxMaxBody     = 1 << 30
+	defaultTimeout = 2 * time.Minute
+
+	// Retry-After is honoured within these bounds. The lower one stands for
+	// "now" and for a time that has passed, which real servers send.
+	minRetryAfter = 250 * time.Millisecond
+	maxRetryAfter = time.Hour
+)
+
+// client makes the requests of one log: each takes a slot from the pacer, is
+// bounded in bytes and time, follows no redirect, and reports its outcome once.
+type client struct {
+	base    string // ends in "/"
+	ua      string
+	pacer   Pacer
+	http    *http.Client
+	timeout time.Duration
+	maxBody int64 // of answers that hold entries
+}
+
+// request says what to get and how much of it to accept.
+type request struct {
+	class  Class
+	path   string // below base
+	limit  int64  // bytes of body, after decompression
+	accept string // Accept-Encoding
+	raw    bool   // leave a gzip body compressed: decode does it
+}
+
+// answer is the body of a 200.
+type answer struct {
+	body []byte
+	gzip bool // body is gzip-compressed; only if request.raw
+}
+
+const (
+	plainOnly   = "identity"
+	gzipOrPlain = "gzip, identity"
+)
+
+// get makes one request and hands a 200's body to decode, whose error it
+// returns. What decode finds to be no answer is reported to the pacer: a
+// gateway's error page with status 200 is a failure of the server.
+func (c *client) get(ctx context.Context, q request, decode func(*answer) error) error {
+	ticket, err := c.pacer.Acquire(ctx, q.class)
+	if err != nil {
+		return fmt.Errorf("waiting for a request slot: %w", err)
+	}
+	var out Outcome
+	defer func() { ticket.Done(out) }()
+
+	// The wait for the slot is the pacer's; the clock starts here.
+	rctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	start := time.Now()
+	a, err := c.fetch(rctx, q, &out)
+	out.Latency = time.Since(start)
+	if err == nil {
+		err = decode(a)
+	}
+	if out.Err == nil {
+		if bad, ok := errors.AsType[*AnswerError](err); ok {
+			out.Err = bad
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("getting %s: %w", q.path, err)
+	}
+	return nil
+}
+
+// fetch sends the request and reads the body. It fills out but Latency.
+func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+q.path, nil)
+	if err != nil {
+		out.Err = err
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.ua)
+	// Set by ourselves, so that the transport does not decompress behind our
+	// back: limits, and the tile's bytes as received, depend on it.
+	req.Header.Set("Accept-Encoding", q.accept)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		// url.Error repeats the whole URL; our caller names the path.
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		out.Err = err
+		return nil, err
+	}
+	defer resp.Body.Close()
+	out.Status = resp.StatusCode
+	out.RetryAfter = parseRetryAfter(resp.Header, time.Now())
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.statusError(resp, out)
+	}
+
+	isGzip := false
+	switch enc := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ","))); enc {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		isGzip = true
+	default:
+		return nil, answerErrorf("answer", "content encoding %s was not asked for", quote(enc))
+	}
+	if resp.ContentLength > q.limit {
+		return nil, fmt.Errorf("%w: %d bytes declared, limit %d", ErrTooLarge, resp.ContentLength, q.limit)
+	}
+	body, err := readBody(resp.Body, resp.ContentLength, q.limit)
+	out.Bytes = int64(len(body))
+	if errors.Is(err, ErrTooLarge) {
+		return nil, err
+	}
+	if err != nil {
+		out.Err = fmt.Errorf("reading body: %w", err)
+		return nil, out.Err
+	}
+	if isGzip && !q.raw {
+		if body, err = gunzip(nil, body, q.limit); err != nil {
+			return nil, err
+		}
+		isGzip = false
+	}
+	return &answer{body: body, gzip: isGzip}, nil
+}
+
+// statusError reads as much of a refusal as an error message needs.
+func (c *client) statusError(resp *http.Response, out *Outcome) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4*maxExcerpt))
+	out.Bytes = int64(len(body))
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		body, _ = gunzip(nil, body, 4*maxExcerpt)
+	}
+	e := &StatusError{Code: resp.StatusCode, RetryAfter: out.RetryAfter, Excerpt: excerpt(body)}
+	if resp.StatusCode/100 == 3 {
+		e.Location = quote(resp.Header.Get("Location"))
+	}
+	return e
+}
+
+// readBody reads at most limit bytes. The length that the header declares is
+// a stranger's word: it decides how much is allocated at once only up to a point.
+func readBody(r io.Reader, declared, limit int64) ([]byte, error) {
+	const trust = 4 << 20
+	buf := bytes.NewBuffer(make([]byte, 0, max(512, min(declared, limit, trust)+bytes.MinRead)))
+	_, err := buf.ReadFrom(io.LimitReader(r, limit+1))
+	if int64(buf.Len()) > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	return buf.Bytes(), err
+}
+
+// gunzips holds idle decompressors, about 40 kB each; it holds nothing that a caller could see.
+var gunzips sync.Pool
+
+// gunzip appends the decompressed body to dst, at most limit bytes of it.
+func gunzip(dst, body []byte, limit int64) ([]byte, error) {
+	zr, _ := gunzips.Get().(*gzip.Reader)
+	if zr == nil {
+		zr = new(gzip.Reader)
+	}
+	defer gunzips.Put(zr)
+	if err := zr.Reset(bytes.NewReader(body)); err != nil {
+		return nil, answerErrorf("answer", "not gzip as its header says: %v", err)
+	}
+	// A gzip file ends with its plain size modulo 2^32: worth one allocation
+	// of the right size if it is not absurd.
+	hint := int64(0)
+	if n := len(body); n >= 4 {
+		hint = int64(body[n-4]) | int64(body[n-3])<<8 | int64(body[n-2])<<16 | int64(body[n-1])<<24
+	}
+	hint = min(hint, limit, 16*int64(len(body)))
+	start := len(dst)
+	buf := bytes.NewBuffer(append(make([]byte, 0, int64(start)+hint+bytes.MinRead), dst...))
+	_, err := buf.ReadFrom(io.LimitReader(zr, limit+1))
+	if int64(buf.Len()-start) > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes decompressed", ErrTooLarge, limit)
+	}
+	if err != nil {
+		return nil, answerErrorf("answer", "gzip data is damaged: %v", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// parseRetryAfter reads Retry-After as seconds, as an HTTP date, or as the date
+// ending in "UTC" that Go servers write with time.RFC1123 and http.ParseTime
+// refuses. Dates count from the answer's own Date, if it has one, so that a
+// wrong clock does not matter. 0 means that there is none.
+func parseRetryAfter(h http.Header, now time.Time) time.Duration {
+	v := textproto.TrimString(h.Get("Retry-After"))
+	if v == "" {
+		return 0
+	}
+	if strings.Trim(v, "0123456789") == "" {
+		s, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || s > int64(maxRetryAfter/time.Second) {
+			return maxRetryAfter
+		}
+		return max(minRetryAfter, time.Duration(s)*time.Second)
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		if at, err = time.Parse(time.RFC1123, v); err != nil {
+			return 0
+		}
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(at.Sub(now), minRetryAfter), maxRetryAfter)
+}
