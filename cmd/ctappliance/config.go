@@ -1,0 +1,124 @@
+package main
+
+// Config is everything that a user can set. A key is declared once, here:
+// where its value lies, its name, unit, default, range and meaning. Flags,
+// environment variables, the YAML loader, `check --print-config` and
+// docs/config.md are made from these tags.
+//
+//	key      name; nested structs are joined by dots (store.dsn)
+//	default  text of the default, parsed as the user's would be
+//	min max  range of a number, both ends included
+//	zero     what 0 means, where 0 lies outside the range and is allowed
+//	choices  the allowed words
+//	secret   "yes": never a flag, redacted; "part": has a password in it perhaps
+//	doc      one sentence or two, ending in a full stop
+//
+// A value is taken from the first of: flag, environment, systemd credential
+// (secrets only), config file, default. Lists are replaced, never merged.
+type Config struct {
+	Contact string `key:"contact" doc:"Your e-mail address or an https URL about your use, sent to logs with every request so that their operators can reach you. Required by every command that talks to a log."`
+	DataDir string `key:"data-dir" default:"ctappliance-data" doc:"Directory of the write-ahead log, the checkpoint, chain certificates and the embedded store. Where systemd gives $STATE_DIRECTORY that is the default."`
+
+	Store  StoreConfig  `key:"store"`
+	Engine EngineConfig `key:"engine"`
+	WAL    WALConfig    `key:"wal"`
+	Flush  FlushConfig  `key:"flush"`
+	Parse  ParseConfig  `key:"parse"`
+	Fetch  FetchConfig  `key:"fetch"`
+
+	Logs     []LogConfig   `key:"logs" doc:"Logs to follow, each with its own settings. In a flag or the environment: YAML or JSON text, or the URL alone."`
+	LogList  string        `key:"log-list" doc:"Path of a log list (v3 JSON) from which log-names chooses and where keys of logs are looked up."`
+	LogNames []string      `key:"log-names" doc:"Logs chosen from the log list by name, URL or log ID; 'all usable' chooses every log that is usable or qualified. Separated by commas in a flag or the environment."`
+	HTTP     HTTPConfig    `key:"http"`
+	Limits   []LimitConfig `key:"limits" doc:"Known limits per host. Without one the pacer finds the limit by itself. In a flag or the environment: YAML or JSON text."`
+
+	AllowPrivate bool `key:"allow-private" default:"false" doc:"Allow logs on loopback, private and link-local addresses, and over plain http. Meant for tests and logs of your own."`
+
+	Log LogOutConfig `key:"log"`
+
+	Warnings []string // what is odd but not wrong, for the caller to log
+
+	origins map[string]string // key → the key as the user typed it; see Config.label
+}
+
+// StoreConfig says where rows go.
+type StoreConfig struct {
+	DSN            DSN    `key:"dsn" secret:"part" doc:"URL of the HTTP interface of your ClickHouse server, 26.3 or newer: https://host:8443/. Empty runs the embedded engine."`
+	User           string `key:"user" default:"default" doc:"ClickHouse user that owns the tables."`
+	Password       Secret `key:"password" secret:"yes" doc:"Password of store.user."`
+	Database       string `key:"database" default:"ct" doc:"Database of the tables; made if missing."`
+	CAFile         string `key:"ca-file" doc:"PEM file of the certificate authority that signed the server's certificate. Empty: those of the operating system."`
+	AllowPlaintext bool   `key:"allow-plaintext" default:"false" doc:"Allow http:// to a server that is not on this machine: password and rows then cross the network readable."`
+	DedupTokens    bool   `key:"dedup-tokens" default:"true" doc:"Send deduplication tokens with inserts: a second net below the proof by counting, which holds without them."`
+	KeepDER        bool   `key:"keep-der" default:"false" doc:"Store the bytes of every certificate too: about 1.3 kB each before compression."`
+}
+
+// EngineConfig is about the embedded ClickHouse.
+type EngineConfig struct {
+	Library          string `key:"library" doc:"Path of libchdb.so. Empty: $CHDB_LIB_PATH, then next to the binary, in data-dir, in /usr/local/lib."`
+	Port             int    `key:"port" default:"0" min:"1" max:"65535" zero:"any free port" doc:"Port of the engine's HTTP interface on 127.0.0.1."`
+	Memory           Size   `key:"memory" default:"0" min:"512MiB" max:"1TiB" zero:"a third of the machine's memory" doc:"Memory that the engine may use."`
+	ReadonlyPassword Secret `key:"readonly-password" secret:"yes" doc:"Password of the engine's read-only user, for Grafana and other readers. Empty: a random one at every start."`
+}
+
+// WALConfig is about the write-ahead log.
+type WALConfig struct {
+	SegmentSize Size `key:"segment-size" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Size of one segment file; disk space is given back in this unit."`
+	Budget      Size `key:"budget" default:"8GiB" min:"4MiB" max:"1PiB" zero:"no limit but the disk" doc:"Disk space that entries may take while they wait for ClickHouse. When it is used up, fetching pauses."`
+	Reserve     Size `key:"reserve" default:"256MiB" min:"1MiB" max:"1PiB" zero:"none" doc:"Free disk space below which fetching pauses."`
+}
+
+// FlushConfig says when rows become an insert. Whatever comes first counts.
+type FlushConfig struct {
+	Rows     int      `key:"rows" default:"100000" min:"1" max:"1000000" doc:"Rows of the ledger in one insert at most."`
+	Bytes    Size     `key:"bytes" default:"32MB" min:"64KiB" max:"1GiB" doc:"Certificate bytes behind one insert at most."`
+	Interval Duration `key:"interval" default:"5s" min:"100ms" max:"1h" doc:"Longest time that a parsed entry waits for its insert."`
+}
+
+// ParseConfig is about the workers that turn entries into rows.
+type ParseConfig struct {
+	Workers int `key:"workers" default:"0" min:"1" max:"1024" zero:"one per core" doc:"Workers that parse certificates."`
+}
+
+// FetchConfig is about requests to logs.
+type FetchConfig struct {
+	Workers int  `key:"workers" default:"4" min:"1" max:"64" doc:"Requests for entries that may be under way at once, per log."`
+	MaxBody Size `key:"max-body" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
+}
+
+// LogConfig is one log to follow.
+type LogConfig struct {
+	URL           string `key:"url" doc:"RFC 6962: the log's base URL. Static: the monitoring prefix. Required."`
+	Key           string `key:"key" doc:"The log's public key: base64 of the DER SubjectPublicKeyInfo, as log lists have it, or PEM. May be left out if the log list knows the URL."`
+	Kind          string `key:"kind" default:"auto" choices:"auto,rfc6962,static" doc:"Protocol that the log speaks; auto asks the log list, then the log."`
+	Name          string `key:"name" doc:"What to call the log. Empty: the log list's description, else the URL."`
+	Operator      string `key:"operator" doc:"Who runs the log."`
+	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on) or an index. Read once, when the log is seen for the first time."`
+	SubmissionURL string `key:"submission-url" doc:"Static logs: the submission prefix, from which the checkpoint's origin follows. Empty: the log list's, else that of url."`
+}
+
+// HTTPConfig is about asking logs for news.
+type HTTPConfig struct {
+	PollInterval Duration `key:"poll-interval" default:"0s" min:"100ms" max:"24h" zero:"a default per protocol" doc:"Time between two looks at a log's head."`
+}
+
+// LimitConfig is what is known about a host's limit.
+type LimitConfig struct {
+	Host        string  `key:"host" doc:"Host name without scheme and path. Required."`
+	MaxQPS      float64 `key:"max-qps" default:"0" min:"0.001" max:"100000" zero:"no limit known" doc:"Requests per second that are never exceeded."`
+	MaxInFlight int     `key:"max-in-flight" default:"0" min:"1" max:"1024" zero:"no limit known" doc:"Requests under way at once at most, over all logs of the host."`
+}
+
+// LogOutConfig is about what the appliance writes on stderr.
+type LogOutConfig struct {
+	Level  string `key:"level" default:"info" choices:"debug,info,warn,error" doc:"Least level that is written."`
+	Format string `key:"format" default:"text" choices:"text,json" doc:"Form of the lines on stderr."`
+}
+
+// DefaultConfig returns the base on which file, environment and flags are
+// laid. It talks to no log until contact and logs are set.
+func DefaultConfig() *Config {
+	c := &Config{origins: map[string]string{}}
+	setDefaults(c)
+	return c
+}

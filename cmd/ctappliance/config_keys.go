@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// envPrefix begins every environment variable of the appliance.
+const envPrefix = "CTAPPLIANCE_"
+
+// configKey is one leaf of Config, read from its struct tags.
+type configKey struct {
+	Key      string // store.dsn; of a list's items: logs[].url
+	Doc      string
+	Default  string
+	Min, Max string
+	Zero     string
+	Choices  []string
+	Secret   string // "", "yes", "part"
+
+	index []int // path to the field, for reflect.Value.FieldByIndex
+	typ   reflect.Type
+	items []configKey // of a list of structs: the keys of an item
+}
+
+// Env returns the environment variable of the key: store.dsn →
+// CTAPPLIANCE_STORE_DSN.
+func (k configKey) Env() string { return envPrefix + envSuffix(k.Key) }
+
+func envSuffix(key string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
+}
+
+// Flag returns the flag of the key without its dashes: store.dsn → store-dsn.
+func (k configKey) Flag() string { return strings.ReplaceAll(k.Key, ".", "-") }
+
+// Type says what may be written as the value.
+func (k configKey) Type() string {
+	switch {
+	case len(k.Choices) > 0:
+		return strings.Join(k.Choices, " | ")
+	case k.items != nil:
+		return "list of settings"
+	}
+	switch reflect.New(k.typ).Interface().(type) {
+	case *Size:
+		return "size"
+	case *Duration:
+		return "duration"
+	case *Secret:
+		return "secret"
+	case *DSN:
+		return "URL"
+	case *Start:
+		return "zero | now | index"
+	}
+	switch k.typ.Kind() {
+	case reflect.Bool:
+		return "true | false"
+	case reflect.Int:
+		return "whole number"
+	case reflect.Float64:
+		return "number"
+	case reflect.Slice:
+		return "list of texts"
+	}
+	return "text"
+}
+
+// configKeys returns every key of Config in the order of declaration.
+func configKeys() []configKey { return keysOf(reflect.TypeFor[Config](), "", nil) }
+
+func keysOf(t reflect.Type, prefix string, index []int) []configKey {
+	var keys []configKey
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, ok := f.Tag.Lookup("key")
+		if !ok {
+			continue
+		}
+		at := append(append([]int(nil), index...), i)
+		doc, leaf := f.Tag.Lookup("doc")
+		if !leaf {
+			keys = append(keys, keysOf(f.Type, prefix+name+".", at)...)
+			continue
+		}
+		k := configKey{
+			Key: prefix + name, Doc: doc, Default: f.Tag.Get("default"),
+			Min: f.Tag.Get("min"), Max: f.Tag.Get("max"), Zero: f.Tag.Get("zero"),
+			Secret: f.Tag.Get("secret"), index: at, typ: f.Type,
+		}
+		if c := f.Tag.Get("choices"); c != "" {
+			k.Choices = strings.Split(c, ",")
+		}
+		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
+			k.items = keysOf(f.Type.Elem(), "", nil)
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// setDefaults fills a pointer to a struct with the defaults of its keys.
+func setDefaults(p any) {
+	v := reflect.ValueOf(p).Elem()
+	for _, k := range keysOf(v.Type(), "", nil) {
+		if k.Default == "" {
+			continue
+		}
+		if err := setText(v.FieldByIndex(k.index), k.Default); err != nil {
+			panic("config: default of " + k.Key + ": " + err.Error()) // a test reads them all
+		}
+	}
+}
+
+// setText parses the text of one value into v.
+func setText(v reflect.Value, text string) error {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if strings.ContainsRune(text, 0) {
+			return fmt.Errorf("has a NUL byte inside")
+		}
+		v.SetString(text)
+	case reflect.Bool:
+		b, err := parseBool(text)
+		if err != nil {
+			return err
+		}
+		v.SetBool(b)
+	case reflect.Int:
+		n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(text), "_", ""), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s is not a whole number", quote(text))
+		}
+		v.SetInt(n)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil || f != f {
+			return fmt.Errorf("%s is not a number", quote(text))
+		}
+		v.SetFloat(f)
+	default:
+		return fmt.Errorf("cannot be set from text")
+	}
+	return nil
+}
+
+// parseBool takes true and false and nothing that YAML or the shell might
+// read in two ways.
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is neither true nor false", quote(text))
+}
+
+// formatValue is the inverse of setText, with secrets redacted.
+func formatValue(v reflect.Value) string {
+	if s, ok := v.Interface().(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// nearest returns the candidate that word was most likely meant to be, or ""
+// if none is close.
+func nearest(word string, candidates []string) string {
+	best, bestDist := "", len(word)/3+2
+	for _, c := range candidates {
+		// "dsn" for store.dsn: the last part alone is a common slip.
+		if strings.HasSuffix(c, "."+word) || strings.HasSuffix(c, "-"+word) {
+			return c
+		}
+		if d := editDistance(word, c); d < bestDist {
+			best, bestDist = c, d
+		}
+	}
+	return best
+}
+
+// editDistance is the number of bytes to insert, delete, replace or swap with
+// their neighbour to turn a into b. Words beyond 64 bytes are taken as far
+// from everything.
+func editDistance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return len(a) + len(b)
+	}
+	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev, cur = prev, cur, prev2
+	}
+	return prev[len(b)]
+}
