@@ -90,7 +90,10 @@ type Row struct {
 	Error         string // empty unless Status is Partial, Refused or Oversize
 	ParserVersion uint16
 
-	// The submitted certificate or precertificate.
+	Leaf []byte // the MerkleTreeLeaf that all this was read from; aliases the input
+
+	// The submitted certificate or precertificate. The columns of a precert
+	// come from the leaf's TBSCertificate, which the tree authenticates.
 
 	DER         []byte // as submitted; for a precert the poisoned precertificate, unauthenticated
 	Fingerprint Hash   // SHA-256(DER)
@@ -107,6 +110,7 @@ type Row struct {
 	Emails     []string
 	URIs       []string
 	OtherNames []OtherName // every other or malformed SAN
+	SANCount   uint32      // subject alternative names there are, listed above or not
 
 	KeyAlg  KeyAlg
 	KeyBits uint16 // modulus or field size in bits; 0 if unknown

@@ -1,0 +1,276 @@
+package cert
+
+import (
+	"unicode/utf8"
+
+	"ctappliance/schema"
+)
+
+// Limits of one distinguished name. What is beyond is left out and flagged
+// NameMany; Raw has it all.
+const (
+	maxNameAttrs = 256
+	maxNameValue = 16 << 10 // bytes of one value, as UTF-8
+	maxNameText  = 64 << 10 // bytes of Name.Text
+)
+
+// dnType says where an attribute goes: which list of schema.Name, and its name
+// in the text form. The names are those of RFC 4514 section 3 and, beyond
+// them, the descriptors that LDAP and OpenSSL use.
+type dnType struct {
+	field uint8
+	name  string
+}
+
+// The lists of schema.Name.
+const (
+	fieldNone = iota
+	fieldCN
+	fieldO
+	fieldOU
+	fieldC
+	fieldL
+	fieldST
+	fieldSerial
+	fieldEmail
+	numFields
+)
+
+var dnTypeTable = map[string]dnType{
+	"2.5.4.3":                    {fieldCN, "CN"},
+	"2.5.4.4":                    {fieldNone, "SN"},
+	"2.5.4.5":                    {fieldSerial, "serialNumber"},
+	"2.5.4.6":                    {fieldC, "C"},
+	"2.5.4.7":                    {fieldL, "L"},
+	"2.5.4.8":                    {fieldST, "ST"},
+	"2.5.4.9":                    {fieldNone, "STREET"},
+	"2.5.4.10":                   {fieldO, "O"},
+	"2.5.4.11":                   {fieldOU, "OU"},
+	"2.5.4.12":                   {fieldNone, "title"},
+	"2.5.4.15":                   {fieldNone, "businessCategory"},
+	"2.5.4.17":                   {fieldNone, "postalCode"},
+	"2.5.4.42":                   {fieldNone, "givenName"},
+	"2.5.4.97":                   {fieldNone, "organizationIdentifier"},
+	"0.9.2342.19200300.100.1.1":  {fieldNone, "UID"},
+	"0.9.2342.19200300.100.1.25": {fieldNone, "DC"},
+	"1.2.840.113549.1.9.1":       {fieldEmail, "emailAddress"},
+	"1.3.6.1.4.1.311.60.2.1.1":   {fieldNone, "jurisdictionL"},
+	"1.3.6.1.4.1.311.60.2.1.2":   {fieldNone, "jurisdictionST"},
+	"1.3.6.1.4.1.311.60.2.1.3":   {fieldNone, "jurisdictionC"},
+}
+
+// attr is one AttributeTypeAndValue on its way into a schema.Name.
+type attr struct {
+	oid   []byte // content of the type
+	typ   dnType // zero for an unknown type
+	value elem
+	first bool // begins an RDN
+	text  string
+}
+
+// name reads an RDNSequence (RFC 5280 section 4.1.2.4) given as its element.
+// It takes every attribute of every RDN; a part that is no attribute is left
+// out and flagged. Issuer names repeat endlessly, so short ones come from a
+// cache by their bytes: equal bytes give equal values.
+func (p *parser) name(e *elem, dst *schema.Name) {
+	if c, ok := p.names[string(e.full)]; ok {
+		*dst = c.name
+		dst.Raw = e.full
+		p.flags |= c.flags
+		return
+	}
+	f := p.decodeName(e, dst)
+	p.flags |= f
+}
+
+// cachedName is name, and remembers the result.
+func (p *parser) cachedName(e *elem, dst *schema.Name) {
+	if len(e.full) > maxCachedName {
+		p.name(e, dst)
+		return
+	}
+	if _, ok := p.names[string(e.full)]; !ok {
+		if len(p.names) >= maxCachedNames {
+			clear(p.names)
+		}
+		// The cached name outlives this row, so it must not share the
+		// row's string memory.
+		text, slab := p.strings, p.slab
+		p.strings, p.slab = new(stringArena), nil
+		var c cachedDN
+		c.flags = p.decodeName(e, &c.name)
+		c.name.Raw = nil
+		p.names[string(e.full)] = c
+		p.strings, p.slab = text, slab
+	}
+	p.name(e, dst)
+}
+
+const (
+	maxCachedName  = 1 << 10
+	maxCachedNames = 512
+)
+
+type cachedDN struct {
+	name  schema.Name
+	flags Flag
+}
+
+func (p *parser) decodeName(e *elem, dst *schema.Name) (f Flag) {
+	dst.Raw = e.full
+	p.attrs = p.attrs[:0]
+	var set, av, typ elem
+	rdns := cur{b: e.body}
+scan:
+	for len(rdns.b) > 0 {
+		if !rdns.next(&set) {
+			f |= NameOdd
+			break
+		}
+		if set.tag != tagSet || len(set.body) == 0 {
+			f |= NameOdd
+			if set.tag != tagSet {
+				continue
+			}
+		}
+		first := true
+		avs := cur{b: set.body}
+		for len(avs.b) > 0 {
+			if !avs.next(&av) {
+				f |= NameOdd
+				break
+			}
+			c := cur{b: av.body}
+			if av.tag != tagSeq || !c.next(&typ) || typ.tag != tagOID {
+				f |= NameOdd
+				continue
+			}
+			if len(p.attrs) == maxNameAttrs {
+				f |= NameMany
+				break scan
+			}
+			a := attr{oid: typ.body, typ: dnTypes[string(typ.body)], first: first}
+			if !c.next(&a.value) || len(c.b) > 0 {
+				f |= NameOdd
+			}
+			if a.value.full == nil {
+				continue
+			}
+			p.attrs = append(p.attrs, a)
+			first = false
+			f |= c.flags
+		}
+		f |= avs.flags
+	}
+	f |= rdns.flags
+
+	// RFC 4514 section 2.1: the text begins with the last RDN. Values that
+	// need no escape are substrings of the text.
+	textStart := p.strings.mark(len(e.full))
+	written := 0
+	for end := len(p.attrs); end > 0; {
+		start := end - 1
+		for start > 0 && !p.attrs[start].first {
+			start--
+		}
+		for i := start; i < end; i++ {
+			a := &p.attrs[i]
+			sep := byte('+')
+			if i == start {
+				sep = ','
+			}
+			v, isText, odd := p.text(a.value.tag, a.value.body)
+			if odd {
+				f |= NameOdd
+			}
+			if len(v) > maxNameValue {
+				v = cut(v, maxNameValue, isText)
+				f |= NameMany
+			}
+			if p.strings.since(textStart) > maxNameText {
+				f |= NameMany
+				a.text = p.strings.outside(v)
+				continue
+			}
+			if written > 0 {
+				p.strings.byte(sep)
+			}
+			written++
+			if a.typ.name == "" || !isText {
+				if a.typ.field != fieldNone {
+					a.text = p.strings.outside(v)
+				}
+				f |= p.writeHexAttr(a)
+				continue
+			}
+			p.strings.string(a.typ.name)
+			p.strings.byte('=')
+			at := p.strings.len()
+			if p.strings.escaped(v) {
+				a.text = p.strings.outside(v)
+			} else {
+				a.text = p.strings.from(at)
+			}
+		}
+		end = start
+	}
+	dst.Text = p.strings.from(textStart)
+	p.distribute(dst)
+	return f
+}
+
+// cut returns at most n bytes of v, whole characters if it is text.
+func cut(v []byte, n int, isText bool) []byte {
+	for isText && n > 0 && !utf8.RuneStart(v[n]) {
+		n--
+	}
+	return v[:n]
+}
+
+// writeHexAttr writes an attribute that has no short name, or whose value is
+// no string, the way RFC 4514 section 2.4 has it: "1.2.3=#0403…".
+func (p *parser) writeHexAttr(a *attr) (f Flag) {
+	if a.typ.name != "" {
+		p.strings.string(a.typ.name)
+	} else {
+		var ok bool
+		if p.tmp, ok = appendDotted(p.tmp[:0], a.oid); !ok {
+			f |= NameOdd | OIDOdd
+		}
+		p.strings.bytes(p.tmp)
+	}
+	p.strings.string("=#")
+	full := a.value.full
+	if len(full) > maxNameValue {
+		full = full[:maxNameValue]
+		f |= NameMany
+	}
+	p.tmp = appendHex(p.tmp[:0], full)
+	p.strings.bytes(p.tmp)
+	return f
+}
+
+// distribute puts the attributes into their lists, each in order of
+// appearance.
+func (p *parser) distribute(dst *schema.Name) {
+	var count [numFields]int
+	for i := range p.attrs {
+		count[p.attrs[i].typ.field]++
+	}
+	lists := [numFields]*[]string{
+		nil, &dst.CommonNames, &dst.Organizations, &dst.Units, &dst.Countries,
+		&dst.Localities, &dst.Provinces, &dst.SerialNumbers, &dst.Emails,
+	}
+	for field := fieldCN; field < numFields; field++ {
+		if count[field] == 0 {
+			continue
+		}
+		at := p.begin(count[field])
+		for i := range p.attrs {
+			if int(p.attrs[i].typ.field) == field {
+				p.slab = append(p.slab, p.attrs[i].text)
+			}
+		}
+		*lists[field] = p.list(at)
+	}
+}

@@ -1,0 +1,65 @@
+// Package cert turns the bytes of a log entry into a row: pure functions, with
+// one promise. Whatever the bytes are, [Parse] returns, and the row that it
+// fills says what the entry is.
+//
+// # How much is read
+//
+// The certificates in logs were accepted by a more lenient parser than any
+// strict one, and some were made to hide from monitors. So this is no
+// validator. It walks the known structure of a certificate (RFC 5280 section
+// 4.1) by offsets into the input, takes what it finds, and notes in
+// Row.Flags ([Flag]) what a strict reader would refuse. Extensions are read
+// one by one: a malformed one costs its own column and never the core ones.
+//
+//	status    what it means
+//	ok        every column is filled, nothing was odd
+//	odd       every column is filled; Flags says what was odd
+//	partial   some column could not be filled; Error names the first
+//	refused   no TBSCertificate with a serial number was found, or the leaf is
+//	          of an unknown kind; Row.Leaf has the bytes, Error the reason
+//	oversize  larger than [MaxCertificate]; not parsed
+//
+// Errors are constant strings: nothing from the entry gets into them.
+//
+// # Where columns come from
+//
+// Of a precert_entry the tree authenticates the leaf's TBSCertificate only,
+// so the columns are read from there. DER, Fingerprint and Poison are those of
+// the submitted precertificate, which is checked to be the same but for its
+// poison (RFC 6962 section 3.2); if not, TBSDiffers is set. That is normal for
+// one issued by a Precertificate Signing Certificate.
+//
+// Row.TBSID is the first 16 bytes of
+//
+//	SHA-256(issuer_key_hash[32] | TBSCertificate without poison and SCT list)
+//
+// and thus the same for a precertificate and the certificate it became. The
+// TBSCertificate is taken byte for byte but for the lengths of the three
+// elements around the extensions, which are written in DER. A list that
+// loses its last extension stays as an empty list, which is how logs encode
+// it. An entry whose TBSCertificate is not found has the first 16 bytes of
+// SHA-256(leaf).
+//
+// # Text
+//
+// Names are text: UTF8String, PrintableString, IA5String, NumericString and
+// VisibleString as they are; TeletexString as Latin-1, BMPString as UTF-16,
+// UniversalString as UTF-32. Bytes that do not fit their type are taken as
+// UTF-8 if they are valid UTF-8, else as Latin-1, and flagged: the text is
+// always valid UTF-8 and no byte is lost. Name.Text follows RFC 4514.
+// Alternative names and URLs are bytes as they are, whatever they are.
+//
+// # Limits
+//
+//	certificate, TBSCertificate   1 MiB, else not parsed
+//	subject alternative names     10,000 listed, all counted in Row.SANCount
+//	distinguished name            256 attributes, 16 KiB per value, 64 KiB as text
+//	extensions                    256 OIDs listed, all read
+//	policies, key usages          128 each
+//	URLs                          64 per kind, 8 KiB each
+//	SCTs                          64
+//	nesting                       32 indefinite lengths; else that of the structure
+//
+// Time and memory grow linearly with the bytes of the entry. Signatures, name
+// constraints, EC points and paths are not checked.
+package cert

@@ -1,0 +1,155 @@
+package cert
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"math/bits"
+
+	"ctappliance/schema"
+)
+
+// signature reads an AlgorithmIdentifier as a signature algorithm.
+func (p *parser) signature(e *elem) (string, schema.SigAlg) {
+	var oid elem
+	c := cur{b: e.body}
+	if !c.next(&oid) || oid.tag != tagOID {
+		p.lost(0, "tbsCertificate: signature algorithm without OID")
+		return "", schema.SigUnknown
+	}
+	p.odd(c.flags)
+	s, ok := p.dotted(oid.body)
+	if !ok {
+		p.odd(OIDOdd)
+	}
+	alg, ok := sigAlgs[string(oid.body)]
+	if !ok {
+		alg = schema.SigOther
+	}
+	return s, alg
+}
+
+// publicKey reads a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7, RFC 3279,
+// 5480, 8410, 9881) and returns the octets of the key's BIT STRING.
+func (p *parser) publicKey(e *elem) (key []byte) {
+	row := p.row
+	var alg, oid, params, bitString elem
+	c := cur{b: e.body}
+	if !c.next(&alg) || alg.tag != tagSeq {
+		p.lost(KeyOdd, "public key: no algorithm")
+		return nil
+	}
+	if c.next(&bitString) && bitString.tag == tagBits && len(bitString.body) > 0 {
+		key = bitString.body[1:]
+		if bitString.body[0] != 0 {
+			p.odd(KeyOdd)
+		}
+	} else {
+		p.odd(KeyOdd)
+	}
+	if len(c.b) > 0 {
+		p.odd(TrailingData)
+	}
+	a := cur{b: alg.body}
+	if !a.next(&oid) || oid.tag != tagOID {
+		p.lost(KeyOdd, "public key: algorithm without OID")
+		return key
+	}
+	a.next(&params)
+	p.odd(c.flags | a.flags)
+
+	var ok bool
+	if row.KeyOID, ok = p.dotted(oid.body); !ok {
+		p.odd(OIDOdd)
+	}
+	info, known := keyAlgs[string(oid.body)]
+	if !known {
+		row.KeyAlg = schema.KeyOther
+		p.odd(KeyOdd)
+		return key
+	}
+	row.KeyAlg, row.KeyBits = info.alg, info.bits
+	switch info.alg {
+	case schema.KeyRSA:
+		// RFC 3279 section 2.3.1: the parameters of rsaEncryption are NULL.
+		if string(oid.body) == oidRSAKey && (params.tag != tagNull || len(params.body) > 0) {
+			p.odd(KeyOdd)
+		}
+		row.KeyBits = p.rsaBits(key)
+	case schema.KeyEC:
+		if !params.is(tagOID) {
+			p.odd(KeyOdd) // explicit or inherited parameters
+			break
+		}
+		if row.KeyOID, ok = p.dotted(params.body); !ok {
+			p.odd(OIDOdd)
+		}
+		if row.KeyBits, ok = curves[string(params.body)]; !ok {
+			p.odd(KeyOdd)
+		}
+	case schema.KeyDSA:
+		// The parameters are SEQUENCE { p, q, g }, or inherited.
+		var prime elem
+		in := cur{b: params.body}
+		if params.is(tagSeq) && in.next(&prime) && prime.tag == tagInt {
+			row.KeyBits = p.bitLen(prime.body)
+		} else {
+			p.odd(KeyOdd)
+		}
+		p.odd(in.flags)
+	}
+	return key
+}
+
+// rsaBits returns the bits of the modulus in an RSAPublicKey, SEQUENCE {
+// modulus, publicExponent }.
+func (p *parser) rsaBits(key []byte) uint16 {
+	var seq, modulus, exponent elem
+	c := cur{b: key}
+	if !c.next(&seq) || seq.tag != tagSeq {
+		p.odd(KeyOdd)
+		return 0
+	}
+	in := cur{b: seq.body}
+	if !in.next(&modulus) || modulus.tag != tagInt {
+		p.odd(KeyOdd | in.flags)
+		return 0
+	}
+	if !in.next(&exponent) || exponent.tag != tagInt || len(c.b) > 0 || len(in.b) > 0 ||
+		p.bitLen(exponent.body) < 2 || exponent.body[len(exponent.body)-1]&1 == 0 {
+		p.odd(KeyOdd)
+	}
+	p.odd(c.flags | in.flags)
+	return p.bitLen(modulus.body)
+}
+
+// bitLen returns the bits of a positive INTEGER. One that is not positive, not
+// minimal or beyond 65,535 bits is flagged; a negative one has 0.
+func (p *parser) bitLen(b []byte) uint16 {
+	if len(b) == 0 || b[0] >= 0x80 || len(b) > 1 && b[0] == 0 && b[1] < 0x80 {
+		p.odd(KeyOdd)
+	}
+	if len(b) > 0 && b[0] >= 0x80 {
+		return 0
+	}
+	b = bytes.TrimLeft(b, "\x00")
+	if len(b) == 0 {
+		p.odd(KeyOdd)
+		return 0
+	}
+	n := (len(b)-1)*8 + bits.Len8(b[0])
+	if n > 0xffff {
+		p.odd(KeyOdd)
+		n = 0xffff
+	}
+	return uint16(n)
+}
+
+// isKeyID reports whether a subject key identifier is the SHA-1 of the key's
+// octets (RFC 5280 section 4.2.1.2, method 1).
+func isKeyID(ski, key []byte) bool {
+	if len(ski) != sha1.Size || len(key) == 0 {
+		return false
+	}
+	h := sha1.Sum(key)
+	return bytes.Equal(h[:], ski)
+}

@@ -1,0 +1,324 @@
+package cert
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"sync"
+
+	"ctappliance/schema"
+)
+
+// MaxCertificate is the size in bytes, 1 MiB, beyond which a certificate (or a
+// leaf's TBSCertificate) is kept but not parsed.
+const MaxCertificate = 1 << 20
+
+// Input is one entry as a log serves it. Nothing in it is changed; the row
+// aliases Leaf, Precert and Chain.
+type Input struct {
+	LogID   uint64        // first 8 bytes of the log ID, big endian
+	Index   uint64        // position in the log
+	Leaf    []byte        // MerkleTreeLeaf (RFC 6962 section 3.4), version and leaf_type included
+	Precert []byte        // the submitted precertificate, DER; nil for an x509_entry
+	Chain   []schema.Hash // SHA-256 of the chain certificates, issuer first
+
+	// Issuer returns the SHA-256 of the SubjectPublicKeyInfo of a chain
+	// certificate, by the certificate's SHA-256. It is asked for x509 entries,
+	// whose leaf does not say it; nil knows none. It may be called by many
+	// goroutines.
+	Issuer func(fingerprint schema.Hash) (keyHash schema.Hash, ok bool)
+}
+
+// Parse fills row from in. It always yields a row, whatever the bytes:
+// Row.Status says how much of it, Row.Flags ([Flag]) what was odd, Row.Error
+// why something is missing. Whatever row held before is gone.
+//
+// The lists of a row may be shared with rows of equal content: they must not
+// be written to.
+func Parse(in *Input, row *schema.Row) {
+	p := parsers.Get().(*parser)
+	defer func() {
+		if r := recover(); r != nil {
+			// A defect of ours, not of the certificate; the entry becomes a
+			// row all the same and the parser's memory is not used again.
+			refuse(in, row, Panic, fmt.Sprintf("parser panic: %.100v", r))
+			return
+		}
+		p.release()
+	}()
+	if testHookParse != nil {
+		testHookParse(in)
+	}
+	p.parse(in, row)
+}
+
+// testHookParse lets a test make Parse panic.
+var testHookParse func(*Input)
+
+// parser is the state of one Parse: what is found goes to row, what is odd to
+// flags. The rest is memory used again.
+type parser struct {
+	row     *schema.Row
+	flags   Flag
+	problem string // why a column could not be filled; the first reason
+
+	strings *stringArena
+	arena   stringArena
+	slab    []string
+	tmp     []byte
+	attrs   []attr
+	segs    [][]byte
+	heads   [24]byte
+	sum     hash.Hash
+	names   map[string]cachedDN
+}
+
+var parsers = sync.Pool{New: func() any {
+	p := &parser{sum: sha256.New(), names: map[string]cachedDN{}}
+	p.strings = &p.arena
+	return p
+}}
+
+// release gives the parser back, without what belongs to the row.
+func (p *parser) release() {
+	p.row, p.flags, p.problem, p.slab = nil, 0, "", nil
+	p.arena.b.Reset()
+	clear(p.attrs[:cap(p.attrs)])
+	clear(p.segs[:cap(p.segs)])
+	if cap(p.tmp) > 64<<10 {
+		p.tmp = nil
+	}
+	parsers.Put(p)
+}
+
+// odd notes something unusual that cost no column.
+func (p *parser) odd(f Flag) { p.flags |= f }
+
+// lost notes that a column could not be filled.
+func (p *parser) lost(f Flag, why string) {
+	p.flags |= f
+	if p.problem == "" {
+		p.problem = why
+	}
+}
+
+// reset makes row an empty row of in.
+func reset(in *Input, row *schema.Row) {
+	*row = schema.Row{
+		LogID:         in.LogID,
+		Index:         in.Index,
+		EntryType:     schema.UnknownEntry,
+		ParserVersion: Version,
+		Leaf:          in.Leaf,
+		Chain:         in.Chain,
+		PathLen:       -1,
+	}
+}
+
+// refuse makes row one that says why nothing but the envelope could be read,
+// and keeps the bytes.
+func refuse(in *Input, row *schema.Row, f Flag, why string) {
+	reset(in, row)
+	var env envelope
+	ef, _ := env.read(in.Leaf)
+	env.fill(in, row)
+	row.TBSID = leafID(in.Leaf)
+	row.Fingerprint = sha256.Sum256(row.DER)
+	row.Status, row.Flags, row.Error = schema.StatusRefused, uint64(f|ef), why
+}
+
+// leafID stands in for the TBSID of an entry whose TBSCertificate is not
+// found.
+func leafID(leaf []byte) (id [16]byte) {
+	h := sha256.Sum256(leaf)
+	copy(id[:], h[:])
+	return id
+}
+
+// envelope is a MerkleTreeLeaf taken apart.
+type envelope struct {
+	typ       schema.EntryType
+	timestamp uint64
+	keyHash   schema.Hash // precert_entry only
+	cert      []byte      // the certificate, or the TBSCertificate of a precert_entry
+}
+
+// read takes a MerkleTreeLeaf apart (RFC 6962 section 3.4):
+//
+//	 0  u8   version, 0
+//	 1  u8   leaf_type, 0
+//	 2  u64  timestamp
+//	10  u16  entry_type
+//	12  x509_entry: certificate<24>; precert_entry: issuer_key_hash[32], TBSCertificate<24>
+//	 …  extensions<16>
+//
+// An error is a reason to refuse the entry; flags alone are not.
+func (e *envelope) read(leaf []byte) (Flag, string) {
+	e.typ = schema.UnknownEntry
+	if len(leaf) < 12 {
+		return LeafBad, "leaf: shorter than its header"
+	}
+	if leaf[0] != 0 || leaf[1] != 0 {
+		return UnknownLeaf, "leaf: unknown version or leaf type"
+	}
+	for _, b := range leaf[2:10] {
+		e.timestamp = e.timestamp<<8 | uint64(b)
+	}
+	rest := leaf[12:]
+	switch uint16(leaf[10])<<8 | uint16(leaf[11]) {
+	case 0:
+		e.typ = schema.X509Entry
+	case 1:
+		if len(rest) < 32 {
+			return LeafBad, "leaf: precert entry without issuer key hash"
+		}
+		e.typ = schema.PrecertEntry
+		rest = rest[copy(e.keyHash[:], rest):]
+	default:
+		return UnknownLeaf, "leaf: unknown entry type"
+	}
+	if len(rest) < 3 {
+		return LeafBad, "leaf: no certificate"
+	}
+	n := int(rest[0])<<16 | int(rest[1])<<8 | int(rest[2])
+	if n > len(rest)-3 {
+		return LeafBad, "leaf: certificate longer than the leaf"
+	}
+	e.cert = rest[3 : 3+n : 3+n]
+	ext := rest[3+n:]
+	if len(ext) < 2 || int(ext[0])<<8|int(ext[1]) != len(ext)-2 {
+		return LeafBad, ""
+	}
+	return 0, ""
+}
+
+// fill writes to row what is known of the entry before its certificate is
+// read.
+func (e *envelope) fill(in *Input, row *schema.Row) {
+	row.EntryType = e.typ
+	row.Timestamp = e.timestamp
+	row.IssuerKeyHash = e.keyHash
+	switch {
+	case e.typ == schema.PrecertEntry && len(in.Precert) > 0:
+		row.DER = in.Precert
+	case e.typ == schema.X509Entry && e.cert != nil:
+		row.DER = e.cert
+	default:
+		row.DER = in.Leaf
+	}
+}
+
+func (p *parser) parse(in *Input, row *schema.Row) {
+	var env envelope
+	f, why := env.read(in.Leaf)
+	if why != "" {
+		refuse(in, row, 0, why)
+		return
+	}
+	if len(env.cert) > MaxCertificate || len(in.Precert) > MaxCertificate {
+		refuse(in, row, Oversize, "certificate larger than 1 MiB")
+		row.Status = schema.StatusOversize
+		return
+	}
+	reset(in, row)
+	env.fill(in, row)
+	p.row = row
+	p.odd(f)
+
+	var c certificate
+	if env.typ == schema.X509Entry {
+		row.Fingerprint = p.sha256(row.DER)
+		why = c.read(row.DER, &p.flags)
+	} else {
+		why = c.tbs.read(env.cert, &p.flags)
+	}
+	if why == "" && !c.tbs.hasSerial() {
+		why = "certificate: no serial number"
+	}
+	if why != "" {
+		refuse(in, row, p.flags, why)
+		return
+	}
+	p.strings.room(len(env.cert) / 2)
+	p.fill(&c.tbs)
+
+	if env.typ == schema.X509Entry {
+		p.issuerKey(in, &c.tbs)
+		row.Poison = c.tbs.poison
+		if row.Poison {
+			p.odd(PoisonOdd)
+		}
+	} else {
+		p.precert(in, env.cert, &c)
+	}
+	if c.sigAlg.full != nil && !bytes.Equal(c.sigAlg.full, c.tbs.sigAlg.full) {
+		p.odd(SigMismatch)
+	}
+	row.TBSID = p.tbsID(row.IssuerKeyHash, &c.tbs)
+	row.Flags = uint64(p.flags)
+	switch {
+	case p.problem != "":
+		row.Status, row.Error = schema.StatusPartial, p.problem
+	case p.flags != 0:
+		row.Status = schema.StatusOdd
+	}
+}
+
+// issuerKey finds the key hash of the issuer of an x509_entry, which its leaf
+// does not carry.
+func (p *parser) issuerKey(in *Input, t *tbs) {
+	row := p.row
+	switch {
+	case len(in.Chain) == 0:
+		// A root needs no chain. One that claims another key than its own as
+		// its authority is not self-signed, whatever its names say.
+		self := t.issuer.full != nil && bytes.Equal(t.issuer.full, t.subject.full) &&
+			(len(row.AKI) == 0 || len(row.SKI) == 0 || bytes.Equal(row.AKI, row.SKI))
+		if self && t.spki.full != nil {
+			row.IssuerKeyHash = row.SPKI
+			return
+		}
+	case in.Chain[0] == row.Fingerprint && t.spki.full != nil:
+		row.IssuerKeyHash = row.SPKI
+		return
+	case in.Issuer != nil:
+		if h, ok := in.Issuer(in.Chain[0]); ok {
+			row.IssuerKeyHash = h
+			return
+		}
+	}
+	p.odd(NoIssuer)
+}
+
+// precert reads the submitted precertificate beside the leaf's TBSCertificate.
+// Only the leaf is authenticated, so the columns come from there; here it is
+// checked that both say the same. leafTBS are the bytes of the leaf.
+func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
+	row := p.row
+	if len(in.Precert) == 0 {
+		p.odd(PrecertBad)
+		row.DER, row.Fingerprint = nil, schema.Hash{}
+		return
+	}
+	row.Fingerprint = p.sha256(in.Precert)
+	var pre certificate
+	var f Flag // the leaf's flags say enough
+	if why := pre.read(in.Precert, &f); why != "" {
+		p.odd(PrecertBad)
+		return
+	}
+	pre.tbs.scanExtensions()
+	row.Poison = pre.tbs.poison
+	if !row.Poison {
+		p.odd(PoisonOdd)
+	}
+	p.odd(f & TrailingData)
+	c.sigAlg = pre.sigAlg
+	if !p.equalTBS(&pre.tbs, dropPoison, leafTBS) {
+		p.odd(TBSDiffers)
+	}
+}
+
+// sha256 returns the SHA-256 of b.
+func (p *parser) sha256(b []byte) schema.Hash { return sha256.Sum256(b) }

@@ -1,0 +1,134 @@
+package cert
+
+import (
+	"ctappliance/schema"
+)
+
+// maxSANs is how many subject alternative names are listed, all kinds
+// together. Row.SANCount counts the others too.
+const maxSANs = 10_000
+
+// The identifier octets of GeneralName (RFC 5280 section 4.2.1.6).
+const (
+	gnEmail = 0x81
+	gnDNS   = 0x82
+	gnURI   = 0x86
+	gnIP    = 0x87
+)
+
+// badClass is the Tag of a schema.OtherName whose class or form is not that
+// of a general name.
+const badClass = 255
+
+// subjectAltName reads a SEQUENCE OF GeneralName. If the extension comes
+// twice, the lists are the union.
+func (p *parser) subjectAltName(v []byte) {
+	b, ok := p.open(v, tagSeq, "subjectAltName: not a SEQUENCE")
+	if !ok {
+		return
+	}
+	row := p.row
+	n := 0
+	var e elem
+	for c := (cur{b: b}); c.next(&e); {
+		if e.tag == gnDNS {
+			n++
+		}
+	}
+	at := p.begin(min(n, maxSANs))
+	c := cur{b: b}
+	for len(c.b) > 0 {
+		if !c.next(&e) {
+			p.lost(ExtBad, "subjectAltName: broken off")
+			break
+		}
+		if row.SANCount++; row.SANCount > maxSANs {
+			p.odd(SANMany)
+			continue
+		}
+		switch e.tag {
+		case gnDNS:
+			if !plainDNSName(e.body) {
+				p.odd(SANOdd)
+			}
+			p.slab = append(p.slab, p.str(e.body))
+		case gnIP:
+			if len(e.body) == 4 || len(e.body) == 16 {
+				row.IPs = append(row.IPs, e.body)
+				continue
+			}
+			p.otherName(SANBad, gnIP&0x1f, e.body)
+		case gnEmail:
+			p.oddText(e.body)
+			row.Emails = append(row.Emails, p.str(e.body))
+		case gnURI:
+			p.oddText(e.body)
+			row.URIs = append(row.URIs, p.str(e.body))
+		case 0xa0, 0xa3, 0xa4, 0xa5, 0x88:
+			// otherName, x400Address, directoryName, ediPartyName, registeredID.
+			p.otherName(0, e.tag&0x1f, e.body)
+		default:
+			p.otherName(SANBad, badClass, e.body)
+		}
+	}
+	p.odd(c.flags)
+	row.DNSNames = p.add(row.DNSNames, at)
+}
+
+func (p *parser) otherName(f Flag, tag uint8, v []byte) {
+	p.odd(f)
+	p.row.OtherNames = append(p.row.OtherNames, schema.OtherName{Tag: tag, Value: v})
+}
+
+// oddText flags an IA5String that is empty or has control, space or non-ASCII
+// bytes.
+func (p *parser) oddText(b []byte) {
+	if len(b) == 0 {
+		p.odd(SANOdd)
+	}
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f {
+			p.odd(SANOdd)
+			return
+		}
+	}
+}
+
+// plainDNSName reports whether b looks like a host name as certificates should
+// carry it: at most 253 bytes; labels of 1 to 63 letters, digits, hyphens and
+// underscores; the first may be "*"; no trailing dot; not an IPv4 address.
+func plainDNSName(b []byte) bool {
+	if len(b) > 2 && b[0] == '*' && b[1] == '.' {
+		b = b[2:]
+	}
+	if len(b) == 0 || len(b) > 253 {
+		return false
+	}
+	label, labels := 0, 1
+	numeric := true // no byte but digits and dots so far
+	for _, c := range b {
+		if c == '.' {
+			if label == 0 {
+				return false
+			}
+			label = 0
+			labels++
+			continue
+		}
+		if !hostByte[c] {
+			return false
+		}
+		numeric = numeric && c <= '9' && c >= '0'
+		if label++; label > 63 {
+			return false
+		}
+	}
+	return label > 0 && !(numeric && labels == 4)
+}
+
+var hostByte = func() (t [256]bool) {
+	for c := range 256 {
+		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+	}
+	return t
+}()

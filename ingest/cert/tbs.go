@@ -1,0 +1,372 @@
+package cert
+
+import (
+	"bytes"
+
+	"ctappliance/schema"
+)
+
+// certificate is a Certificate (RFC 5280 section 4.1) taken apart.
+type certificate struct {
+	tbs    tbs
+	sigAlg elem // outer signatureAlgorithm; unset for a leaf's TBSCertificate
+}
+
+// read takes DER bytes apart. It returns why they are no certificate, or "".
+func (c *certificate) read(der []byte, f *Flag) string {
+	r := cur{b: der}
+	var e elem
+	ok := r.next(&e)
+	if r.flags&BER != 0 || len(der) > 1 && der[1] == 0x80 {
+		*f |= BER
+	}
+	if !ok || e.tag != tagSeq {
+		return "certificate: not a SEQUENCE"
+	}
+	if len(r.b) > 0 {
+		*f |= TrailingData
+	}
+	in := cur{b: e.body}
+	var t, sig elem
+	if !in.next(&t) || t.tag != tagSeq {
+		*f |= r.flags | in.flags
+		return "certificate: tbsCertificate is not a SEQUENCE"
+	}
+	if in.next(&c.sigAlg) && in.next(&sig) {
+		if c.sigAlg.tag != tagSeq || sig.tag != tagBits || len(in.b) > 0 {
+			*f |= TrailingData
+		}
+	} else {
+		*f |= TrailingData // the signature is no column: its absence is only odd
+	}
+	*f |= r.flags | in.flags
+	return c.tbs.split(t, f)
+}
+
+// tbs is a TBSCertificate taken apart; what is absent is an unset element.
+type tbs struct {
+	full, body []byte
+	version    elem // [0]
+	serial     elem
+	sigAlg     elem
+	issuer     elem
+	validity   elem
+	subject    elem
+	spki       elem
+	uniqueID   bool
+	stray      bool // something stands where nothing should
+
+	// The extensions. before and after are the rest of body around the [3]
+	// element; exts is the content of its SEQUENCE. hasExts is false if there
+	// is no [3]; extsBad if it is not one SEQUENCE.
+	before, exts, after []byte
+	hasExts, extsBad    bool
+
+	// drop are the ranges of exts that hold poison or SCT list.
+	drop    []dropped
+	dropBuf [3]dropped
+	poison  bool
+}
+
+// dropped is one extension that the TBSCertificate of the other half of a
+// precert and certificate pair does not have: exts[from:to].
+type dropped struct {
+	from, to int
+	kind     uint8
+}
+
+const (
+	dropPoison uint8 = 1 << iota
+	dropSCTs
+)
+
+// read takes the bytes of a TBSCertificate apart, as a precert_entry has them.
+func (t *tbs) read(der []byte, f *Flag) string {
+	r := cur{b: der}
+	var e elem
+	ok := r.next(&e)
+	if r.flags&BER != 0 || len(der) > 1 && der[1] == 0x80 {
+		*f |= BER
+	}
+	if !ok || e.tag != tagSeq {
+		return "tbsCertificate: not a SEQUENCE"
+	}
+	if len(r.b) > 0 {
+		*f |= TrailingData
+	}
+	*f |= r.flags
+	return t.split(e, f)
+}
+
+// split finds the fields of a TBSCertificate by their order and tags. It goes
+// as far as it can.
+func (t *tbs) split(e elem, f *Flag) string {
+	t.full, t.body, t.drop = e.full, e.body, t.dropBuf[:0]
+	c := cur{b: e.body}
+	var x elem
+	more := c.next(&x)
+	if more && x.tag == 0xa0 {
+		t.version = x
+		more = c.next(&x)
+	}
+	// The fields that must be there, in their order.
+	for _, field := range [...]struct {
+		tag byte
+		dst *elem
+	}{
+		{tagInt, &t.serial}, {tagSeq, &t.sigAlg}, {tagSeq, &t.issuer},
+		{tagSeq, &t.validity}, {tagSeq, &t.subject}, {tagSeq, &t.spki},
+	} {
+		if !more || x.tag != field.tag {
+			break
+		}
+		*field.dst = x
+		more = c.next(&x)
+	}
+	for more {
+		switch x.tag {
+		case 0x81, 0xa1, 0x82, 0xa2:
+			t.uniqueID = true
+		case 0xa3:
+			if t.hasExts {
+				t.stray = true
+				break
+			}
+			t.hasExts = true
+			at := len(e.body) - len(c.b)
+			t.before, t.after = e.body[:at-len(x.full)], e.body[at:]
+			in := cur{b: x.body}
+			var list elem
+			if !in.next(&list) || list.tag != tagSeq || len(in.b) > 0 {
+				t.extsBad = true
+			}
+			if list.tag == tagSeq {
+				t.exts = list.body
+			}
+			*f |= in.flags
+		default:
+			t.stray = true
+		}
+		more = c.next(&x)
+	}
+	if len(c.b) > 0 {
+		t.stray = true
+	}
+	*f |= c.flags
+	return ""
+}
+
+// hasSerial reports whether the walk got anywhere.
+func (t *tbs) hasSerial() bool { return t.serial.full != nil }
+
+// scanExtensions finds poison and SCT list without reading anything else.
+func (t *tbs) scanExtensions() {
+	c := cur{b: t.exts}
+	for len(c.b) > 0 {
+		from := len(t.exts) - len(c.b)
+		var e elem
+		if !c.next(&e) {
+			t.extsBad = true
+			return
+		}
+		in := cur{b: e.body}
+		var oid elem
+		if in.next(&oid) {
+			t.note(oid.body, from, len(t.exts)-len(c.b))
+		}
+	}
+}
+
+// note remembers an extension that is dropped from the TBSID.
+func (t *tbs) note(oid []byte, from, to int) {
+	switch string(oid) {
+	case oidPoison:
+		t.poison = true
+		t.drop = append(t.drop, dropped{from, to, dropPoison})
+	case oidSCTList:
+		t.drop = append(t.drop, dropped{from, to, dropSCTs})
+	}
+}
+
+// segments returns the TBSCertificate without the extensions of the kinds, in
+// pieces. The lengths around the extensions are DER whatever they were; all
+// else is as it was. If nothing is left of the list it stays, empty: that is
+// how logs encode it.
+//
+// Where the extensions are not one list of elements, the bytes are returned as
+// they are.
+func (p *parser) segments(t *tbs, kinds uint8) [][]byte {
+	p.segs = p.segs[:0]
+	if t.extsBad {
+		return append(p.segs, t.full)
+	}
+	h := p.heads[:0]
+	if !t.hasExts {
+		h = appendHeader(h, tagSeq, len(t.body))
+		p.segs = append(p.segs, h, t.body)
+		return p.segs
+	}
+	n := len(t.exts)
+	for _, d := range t.drop {
+		if d.kind&kinds != 0 {
+			n -= d.to - d.from
+		}
+	}
+	seq := headerLen(n) + n
+	total := len(t.before) + headerLen(seq) + seq + len(t.after)
+	h = appendHeader(h, tagSeq, total)
+	split := len(h)
+	h = appendHeader(h, 0xa3, seq)
+	h = appendHeader(h, tagSeq, n)
+	p.segs = append(p.segs, h[:split], t.before, h[split:])
+	at := 0
+	for _, d := range t.drop {
+		if d.kind&kinds != 0 {
+			p.segs = append(p.segs, t.exts[at:d.from])
+			at = d.to
+		}
+	}
+	p.segs = append(p.segs, t.exts[at:], t.after)
+	return p.segs
+}
+
+// tbsID returns the first 16 bytes of SHA-256(keyHash, TBSCertificate without
+// poison and SCT list): the same for a precertificate and the certificate
+// that it became.
+func (p *parser) tbsID(keyHash schema.Hash, t *tbs) (id [16]byte) {
+	p.sum.Reset()
+	p.tmp = append(p.tmp[:0], keyHash[:]...)
+	p.sum.Write(p.tmp)
+	for _, s := range p.segments(t, dropPoison|dropSCTs) {
+		p.sum.Write(s)
+	}
+	p.tmp = p.sum.Sum(p.tmp[:0])
+	copy(id[:], p.tmp)
+	return id
+}
+
+// equalTBS reports whether t without the extensions of the kinds is want.
+func (p *parser) equalTBS(t *tbs, kinds uint8, want []byte) bool {
+	for _, s := range p.segments(t, kinds) {
+		if len(s) > len(want) || !bytes.Equal(s, want[:len(s)]) {
+			return false
+		}
+		want = want[len(s):]
+	}
+	return len(want) == 0
+}
+
+// fill writes the columns of a TBSCertificate.
+func (p *parser) fill(t *tbs) {
+	row := p.row
+	p.version(t)
+	p.serial(t)
+	if t.uniqueID {
+		p.odd(UniqueID)
+	}
+	if t.stray {
+		p.odd(TrailingData)
+	}
+
+	if t.sigAlg.full == nil {
+		p.lost(0, "tbsCertificate: no signature algorithm")
+	} else {
+		row.SigOID, row.SigAlg = p.signature(&t.sigAlg)
+	}
+	if t.issuer.full == nil {
+		p.lost(0, "tbsCertificate: no issuer")
+	} else {
+		p.cachedName(&t.issuer, &row.Issuer)
+	}
+	if t.validity.full == nil {
+		p.lost(0, "tbsCertificate: no validity")
+	} else {
+		p.validity(&t.validity)
+	}
+	if t.subject.full == nil {
+		p.lost(0, "tbsCertificate: no subject")
+	} else {
+		p.name(&t.subject, &row.Subject)
+	}
+	var key []byte
+	if t.spki.full == nil {
+		p.lost(KeyOdd, "tbsCertificate: no public key")
+	} else {
+		row.SPKI = p.sha256(t.spki.full)
+		key = p.publicKey(&t.spki)
+	}
+	p.extensions(t)
+	row.SKIOfKey = isKeyID(row.SKI, key)
+}
+
+func (p *parser) version(t *tbs) {
+	p.row.Version = 1
+	if t.version.full != nil {
+		var v elem
+		c := cur{b: t.version.body}
+		if c.next(&v) && v.tag == tagInt && len(v.body) == 1 && v.body[0] < 0x7f {
+			p.row.Version = v.body[0] + 1
+		} else {
+			p.row.Version = 0
+		}
+		if len(c.b) > 0 {
+			p.odd(TrailingData)
+		}
+		p.odd(c.flags)
+	}
+	if p.row.Version != 3 {
+		p.odd(VersionOdd)
+	}
+}
+
+// serial keeps the content octets: serial numbers are names, not quantities.
+func (p *parser) serial(t *tbs) {
+	b := t.serial.body
+	p.row.Serial = b
+	switch {
+	case len(b) == 0:
+		p.odd(SerialPad | SerialZero)
+		return
+	case len(b) > 20:
+		p.odd(SerialLong)
+	}
+	if b[0] >= 0x80 {
+		p.odd(SerialNeg)
+	}
+	if len(b) > 1 && (b[0] == 0 && b[1] < 0x80 || b[0] == 0xff && b[1] >= 0x80) {
+		p.odd(SerialPad)
+	}
+	for _, c := range b {
+		if c != 0 {
+			return
+		}
+	}
+	p.odd(SerialZero)
+}
+
+func (p *parser) validity(e *elem) {
+	var before, after elem
+	c := cur{b: e.body}
+	if !c.next(&before) || !c.next(&after) {
+		p.lost(TimeBad, "validity: not two dates")
+	}
+	if len(c.b) > 0 {
+		p.odd(TrailingData)
+	}
+	p.odd(c.flags)
+	for _, d := range []struct {
+		e   *elem
+		dst *int64
+		why string
+	}{{&before, &p.row.NotBefore, "validity: notBefore unreadable"}, {&after, &p.row.NotAfter, "validity: notAfter unreadable"}} {
+		if d.e.full == nil {
+			continue
+		}
+		t, f, ok := parseTime(d.e.tag, d.e.body)
+		*d.dst = t
+		p.odd(f)
+		if !ok {
+			p.lost(TimeBad, d.why)
+		}
+	}
+}
