@@ -159,6 +159,9 @@ func (d *decoder) structs(name string, k configKey, v reflect.Value, n yamlNode,
 		}
 		list = reflect.Append(list, p.Elem())
 	}
+	if list.Len() == 0 {
+		list = reflect.Zero(k.typ) // an empty list is no list
+	}
 	v.Set(list)
 	d.set(name, o)
 }

@@ -70,14 +70,16 @@ func (s *Size) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// String returns the size in the largest unit that divides it.
+// String returns the size in the unit that makes the shortest number; it is
+// exact.
 func (s Size) String() string {
+	best, unit := int64(s), ""
 	for _, u := range sizeUnits {
-		if s != 0 && int64(s)%u.n == 0 && u.n > 1 {
-			return strconv.FormatInt(int64(s)/u.n, 10) + u.name
+		if n := int64(s) / u.n; u.n > 1 && n*u.n == int64(s) && n < best {
+			best, unit = n, u.name
 		}
 	}
-	return strconv.FormatInt(int64(s), 10)
+	return strconv.FormatInt(best, 10) + unit
 }
 
 // Duration is a span of time: Go's notation (300ms, 5s, 1h30m) or whole days
