@@ -173,7 +173,7 @@ func TestConfigExample(t *testing.T) {
 	c, err := readConfig(configInput{File: file}, func(c *Config) []keyError { return append(c.problems(), c.logProblems()...) })
 	want := []string{
 		"store.password-file (FILE:7): open /etc/ctappliance/store.password: no such file or directory",
-		"log-list (FILE:9): open /etc/ctappliance/log_list.json: no such file or directory",
+		"log-list (FILE:9): stat /etc/ctappliance/log_list.json: no such file or directory",
 	}
 	if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s", got)

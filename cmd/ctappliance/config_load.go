@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxConfigErrors is how many mistakes are listed before the rest is counted
@@ -65,7 +66,7 @@ func readConfig(in configInput, validate func(*Config) []keyError) (*Config, err
 	}
 	for _, e := range validate(l.cfg) {
 		if !l.isBad(e.key) {
-			l.errs = append(l.errs, fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err))
+			l.errs = append(l.errs, lineError{fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
 		}
 	}
 	if n := len(l.errs); n > maxConfigErrors {
@@ -99,8 +100,27 @@ func (l *loader) isBad(key string) bool {
 // fail notes a mistake in a key.
 func (l *loader) fail(key string, o origin, format string, args ...any) {
 	l.bad[key] = true
-	l.errs = append(l.errs, fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...)))
+	l.errs = append(l.errs, lineError{fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...))})
 }
+
+// lineError is an error that is one line, whatever it repeats of what the user
+// wrote: the operating system's errors hold paths as they are.
+type lineError struct{ error }
+
+func (e lineError) Error() string {
+	var b strings.Builder
+	for _, r := range e.error.Error() {
+		if strconv.IsPrint(r) && r != utf8.RuneError {
+			b.WriteRune(r)
+		} else {
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+func (e lineError) Unwrap() error { return e.error }
 
 // file lays the config file over the defaults.
 func (l *loader) file(path string, env map[string]string) {

@@ -200,8 +200,8 @@ func TestConfigMistakes(t *testing.T) {
 		{name: "missing files", yaml: "log-list: /nonexistent/list.json\nengine.library: /nonexistent\nstore.ca-file: /\n",
 			want: []string{
 				"store.ca-file (FILE:3): / is a directory; name a file",
-				"engine.library (FILE:2): open /nonexistent: no such file or directory",
-				"log-list (FILE:1): open /nonexistent/list.json: no such file or directory",
+				"engine.library (FILE:2): stat /nonexistent: no such file or directory",
+				"log-list (FILE:1): stat /nonexistent/list.json: no such file or directory",
 			}},
 		{name: "control characters in a key", yaml: "\"con\\u001b[31mtact\": x\n",
 			want: []string{"con?[31mtact (FILE:1): there is no such key; did you mean contact?"}},

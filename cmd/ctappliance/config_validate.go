@@ -39,7 +39,7 @@ func (c *Config) ValidateLogs() error { return c.join(c.logProblems()) }
 func (c *Config) join(problems []keyError) error {
 	var errs []error
 	for _, p := range problems {
-		errs = append(errs, fmt.Errorf("%s: %w", c.label(p.key), p.err))
+		errs = append(errs, lineError{fmt.Errorf("%s: %w", c.label(p.key), p.err)})
 	}
 	return errors.Join(errs...)
 }
@@ -134,17 +134,22 @@ func number(v reflect.Value) float64 {
 	return v.Float()
 }
 
-// file checks that a file can be opened.
+// file checks that a regular file can be opened.
 func (r *report) file(key, path string) {
-	f, err := os.Open(path)
+	st, err := os.Stat(path)
+	if err == nil && !st.Mode().IsRegular() {
+		r.add(key, "%s is not a regular file", quotePath(path))
+		return
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		r.add(key, "%w", err)
 		return
 	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		r.add(key, "%s is a directory; name a file", quotePath(path))
-	}
+	f.Close()
 }
 
 var errExampleContact = errors.New("is a placeholder, and logs treat it as no contact; write an address that reaches you")
