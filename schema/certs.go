@@ -1,0 +1,200 @@
+package schema
+
+// certRow is what one row of certs is filled from: the row and what was worked
+// out from it.
+type certRow struct {
+	*Row
+	profile uint64      // profiles.id
+	form    subjectForm // how the subject is stored
+}
+
+// The bits of certs.seen.
+const (
+	seenFinal         = 1  // x509_entry without poison
+	seenPrecert       = 2  // precert_entry with poison
+	seenPoisonedFinal = 4  // x509_entry with poison
+	seenBarePrecert   = 8  // precert_entry without poison
+	seenOther         = 16 // a kind of leaf that this version does not know
+)
+
+func seen(r *Row) uint8 {
+	switch {
+	case r.EntryType == X509Entry && !r.Poison:
+		return seenFinal
+	case r.EntryType == X509Entry:
+		return seenPoisonedFinal
+	case r.EntryType == PrecertEntry && r.Poison:
+		return seenPrecert
+	case r.EntryType == PrecertEntry:
+		return seenBarePrecert
+	}
+	return seenOther
+}
+
+const (
+	typeAttrs = "Array(Tuple(attr Enum8('CN' = 1, 'O' = 2, 'OU' = 3, 'C' = 4, 'L' = 5, 'ST' = 6, 'serialNumber' = 7, 'email' = 8), value String))"
+	typeSANs  = "Array(Tuple(kind Enum8('email' = 1, 'uri' = 6, 'ip' = 7, 'other' = 0), tag UInt8, value String))"
+	typeSCTs  = "Array(Tuple(log_id FixedString(32), ts UInt64))"
+)
+
+// GeneralName tags of RFC 5280 section 4.2.1.6, which certs.sans uses as kinds.
+const (
+	sanOther = 0
+	sanEmail = 1
+	sanURI   = 6
+	sanIP    = 7
+)
+
+var zeroHash Hash
+
+func certFields() []field[certRow] {
+	return []field[certRow]{
+		b16("tbs_id", func(r *certRow) [16]byte { return r.TBSID }),
+		i64("not_after", typeSeconds, func(r *certRow) int64 { return r.NotAfter }),
+		i64("validity", "Int64", func(r *certRow) int64 { return r.NotAfter - r.NotBefore }),
+		u8("seen", "UInt8", func(r *certRow) uint8 { return seen(r.Row) }),
+		b32("sha256", func(r *certRow) *Hash {
+			if r.EntryType == PrecertEntry {
+				return &zeroHash
+			}
+			return &r.Fingerprint
+		}),
+		b16("pre_sha16", func(r *certRow) (h [16]byte) {
+			if r.EntryType == PrecertEntry {
+				copy(h[:], r.Fingerprint[:])
+			}
+			return h
+		}),
+		raw("serial", func(r *certRow) []byte { return r.Serial }),
+		u64("profile_id", func(r *certRow) uint64 {
+			if r.EntryType == PrecertEntry {
+				return 0
+			}
+			return r.profile
+		}),
+		u64("pre_profile_id", func(r *certRow) uint64 {
+			if r.EntryType == PrecertEntry {
+				return r.profile
+			}
+			return 0
+		}),
+		u8("key_alg", "UInt8", func(r *certRow) uint8 { return uint8(r.KeyAlg) }),
+		u16("key_bits", func(r *certRow) uint16 { return r.KeyBits }),
+		str("key_oid", func(r *certRow) string {
+			if r.KeyOID == usualKeyOID(r.KeyAlg, r.KeyBits) {
+				return ""
+			}
+			return r.KeyOID
+		}),
+		b16("spki16", func(r *certRow) [16]byte { return [16]byte(r.SPKI[:16]) }),
+		raw("ski", func(r *certRow) []byte {
+			if r.SKIOfKey {
+				return nil
+			}
+			return r.SKI
+		}),
+		flag("ski_of_key", func(r *certRow) bool { return r.SKIOfKey }),
+		u64("flags", func(r *certRow) uint64 { return r.Flags }),
+		u16("parser_version", func(r *certRow) uint16 { return r.ParserVersion }),
+		u8("subject_form", "UInt8", func(r *certRow) uint8 { return uint8(r.form) }),
+		attrs("subject", func(r *certRow) *Name {
+			if r.form != subjectStored {
+				return nil
+			}
+			return &r.Subject
+		}),
+		str("subject_text", func(r *certRow) string {
+			if r.form != subjectStored {
+				return ""
+			}
+			return r.Subject.Text
+		}),
+		raw("subject_der", func(r *certRow) []byte {
+			if r.form != subjectStored {
+				return nil
+			}
+			return r.Subject.Raw
+		}),
+		strs("names", func(r *certRow) []string { return r.DNSNames }),
+		sans("sans"),
+		scts("scts"),
+	}
+}
+
+// attrs is the column of the attributes of a name: nil is none.
+func attrs(name string, get func(*certRow) *Name) field[certRow] {
+	kind, value := new(U8), new(Str)
+	d := &Array{Elem: &Tuple{kind, value}}
+	return field[certRow]{Column{name, typeAttrs, d}, func(r *certRow) {
+		if n := get(r); n != nil {
+			for i, list := range [...][]string{n.CommonNames, n.Organizations, n.Units, n.Countries,
+				n.Localities, n.Provinces, n.SerialNumbers, n.Emails} {
+				for _, s := range list {
+					*kind = append(*kind, uint8(i+1))
+					value.Append(s)
+				}
+			}
+		}
+		d.end()
+	}}
+}
+
+// sans is the column of the subject alternative names that are no DNS names.
+func sans(name string) field[certRow] {
+	kind, tag, value := new(U8), new(U8), new(Str)
+	d := &Array{Elem: &Tuple{kind, tag, value}}
+	put := func(k, t uint8) {
+		*kind, *tag = append(*kind, k), append(*tag, t)
+	}
+	return field[certRow]{Column{name, typeSANs, d}, func(r *certRow) {
+		for _, s := range r.Emails {
+			put(sanEmail, sanEmail)
+			value.Append(s)
+		}
+		for _, s := range r.URIs {
+			put(sanURI, sanURI)
+			value.Append(s)
+		}
+		for _, ip := range r.IPs {
+			put(sanIP, sanIP)
+			value.AppendBytes(ip)
+		}
+		for _, o := range r.OtherNames {
+			put(sanOther, o.Tag)
+			value.AppendBytes(o.Value)
+		}
+		d.end()
+	}}
+}
+
+func scts(name string) field[certRow] {
+	log, ts := new(B32), new(U64)
+	d := &Array{Elem: &Tuple{log, ts}}
+	return field[certRow]{Column{name, typeSCTs, d}, func(r *certRow) {
+		for i := range r.SCTs {
+			*log = append(*log, r.SCTs[i].LogID)
+			*ts = append(*ts, r.SCTs[i].Timestamp)
+		}
+		d.end()
+	}}
+}
+
+// usualKeyOID returns the OID that a key of this kind nearly always has, or a
+// string that is no OID. certs.key_oid is empty for these.
+func usualKeyOID(alg KeyAlg, bits uint16) string {
+	switch {
+	case alg == KeyRSA:
+		return "1.2.840.113549.1.1.1"
+	case alg == KeyEC && bits == 256:
+		return "1.2.840.10045.3.1.7"
+	case alg == KeyEC && bits == 384:
+		return "1.3.132.0.34"
+	case alg == KeyEC && bits == 521:
+		return "1.3.132.0.35"
+	case alg == KeyEd25519:
+		return "1.3.101.112"
+	case alg == KeyEd448:
+		return "1.3.101.113"
+	}
+	return "none"
+}

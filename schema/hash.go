@@ -1,0 +1,38 @@
+package schema
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// RowHash is what [Proof].XOR sums up: xxHash64 (seed 0) over the tbs_id and
+// the index as 8 bytes, little endian. The engine computes the same from what
+// it stored: xxHash64(concat(tbs_id, reinterpretAsFixedString(idx))).
+func RowHash(tbsID [16]byte, idx uint64) uint64 {
+	// The general algorithm for inputs of 16 to 31 bytes that are a multiple
+	// of 8, with the loop written out.
+	h := uint64(prime5) + 24
+	h = round8(h, binary.LittleEndian.Uint64(tbsID[:8]))
+	h = round8(h, binary.LittleEndian.Uint64(tbsID[8:]))
+	h = round8(h, idx)
+	h ^= h >> 33
+	h *= prime2
+	h ^= h >> 29
+	h *= prime3
+	return h ^ h>>32
+}
+
+const (
+	prime1 = 0x9E3779B185EBCA87
+	prime2 = 0xC2B2AE3D27D4EB4F
+	prime3 = 0x165667B19E3779F9
+	prime4 = 0x85EBCA77C2B2AE63
+	prime5 = 0x27D4EB2F165667C5
+)
+
+func round8(h, v uint64) uint64 {
+	v *= prime2
+	v = bits.RotateLeft64(v, 31) * prime1
+	h ^= v
+	return bits.RotateLeft64(h, 27)*prime1 + prime4
+}
