@@ -1,0 +1,237 @@
+package ctlogtest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const maxGetEntriesAge = "public, max-age=86400" // what CTFE says, of partial answers too
+
+// page is 256 entries as they stand in a get-entries answer. Entry i is
+// json[off[i]:off[i+1]-1], followed by a comma.
+type page struct {
+	json []byte
+	off  [blockSize + 1]int
+}
+
+func (l *Log) makePage(n uint64) (page, int64) {
+	var p page
+	entries := l.corpus.block(n)
+	for i := range entries {
+		p.json = append(l.appendEntry(p.json, &entries[i], n*blockSize+uint64(i)), ',')
+		p.off[i+1] = len(p.json)
+	}
+	return p, int64(cap(p.json)) + blockSize*8
+}
+
+func (l *Log) appendEntry(b []byte, e *Entry, index uint64) []byte {
+	b = append(b, `{"leaf_input":"`...)
+	b = base64.StdEncoding.AppendEncode(b, e.appendLeaf(nil, RFC6962, index))
+	b = append(b, `","extra_data":"`...)
+	b = base64.StdEncoding.AppendEncode(b, e.appendExtra(nil, l.corpus.h))
+	return append(b, `"}`...)
+}
+
+func (l *Log) routeRFC6962(r *http.Request) (operation, bool) {
+	name, ok := strings.CutPrefix(r.URL.Path, "/ct/v1/")
+	if !ok {
+		return operation{}, false
+	}
+	q := r.URL.Query()
+	switch name {
+	case "get-sth":
+		return operation{class: ClassHead, run: l.getSTH}, true
+	case "get-entries":
+		return l.getEntries(q), true
+	case "get-entry-and-proof":
+		return operation{class: ClassProof, run: func(d drawn) answer { return l.getEntryAndProof(q, d) }}, true
+	case "get-proof-by-hash":
+		return operation{class: ClassProof, run: func(d drawn) answer { return l.getProofByHash(q, d) }}, true
+	case "get-sth-consistency":
+		return operation{class: ClassProof, run: func(d drawn) answer { return l.getConsistency(q, d) }}, true
+	case "get-roots":
+		return operation{class: ClassProof, run: func(drawn) answer { return l.getRoots() }}, true
+	}
+	return operation{}, false
+}
+
+func asJSON(v any) answer {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return text(http.StatusInternalServerError, err.Error())
+	}
+	return answer{status: 200, ctype: "application/json", body: [][]byte{b}}
+}
+
+// number reads a decimal parameter as CTFE does: no sign, no default.
+func number(q url.Values, name string) (uint64, error) {
+	v, err := strconv.ParseInt(q.Get(name), 10, 64)
+	if err != nil || v < 0 {
+		return 0, fmt.Errorf("parameter %s is not a number from 0 up: %q", name, q.Get(name))
+	}
+	return uint64(v), nil
+}
+
+func (l *Log) getSTH(d drawn) answer {
+	h, err := l.faultyHead(d)
+	if err != nil {
+		return text(http.StatusInternalServerError, err.Error())
+	}
+	return answer{status: 200, ctype: "application/json", body: [][]byte{h.sth()}}
+}
+
+// getEntries plans a get-entries request. Like CTFE with align_getentries it
+// cuts an answer at a multiple of the page size if as many entries as that
+// were asked for, or more.
+func (l *Log) getEntries(q url.Values) operation {
+	start, err := number(q, "start")
+	end, err2 := number(q, "end")
+	if err == nil {
+		err = err2
+	}
+	if err == nil && start > end {
+		err = fmt.Errorf("start (%d) is beyond end (%d)", start, end)
+	}
+	if err != nil {
+		return operation{class: ClassData, run: func(drawn) answer { return text(http.StatusBadRequest, err.Error()) }}
+	}
+	size := l.Size()
+	if start >= size {
+		return operation{class: ClassData, from: start, to: start + 1, run: func(drawn) answer {
+			return text(http.StatusBadRequest, fmt.Sprintf("need tree size: %d to get leaves but only got: %d", start+1, size))
+		}}
+	}
+	page := uint64(l.o.PageSize)
+	asked := end + 1
+	if end-start+1 >= page {
+		end = start + page - 1
+		if !l.o.Unaligned {
+			end = start - start%page + page - 1
+		}
+	}
+	to := min(end+1, size)
+	return operation{class: ClassData, from: start, to: to, run: func(d drawn) answer { return l.entries(start, to, asked, size, d) }}
+}
+
+// entries answers with [from, to).
+func (l *Log) entries(from, to, asked, size uint64, d drawn) answer {
+	a := answer{status: 200, ctype: "application/json", cache: maxGetEntriesAge}
+	if _, ok := d[EmptyAnswer]; ok {
+		a.body = [][]byte{[]byte(`{"entries":[]}`)}
+		return a
+	}
+	if f, ok := d[ShortAnswer]; ok {
+		to = min(to, from+uint64(max(f.n(1), 1)))
+	}
+	a.from, a.to = from, to
+	if f, ok := d[ExtraEntries]; ok {
+		to = asked + uint64(max(f.n(1), 1)) // made up, if the log does not go that far
+	}
+	a.body = append(a.body, []byte(`{"entries":[`))
+	corrupt, altered := d[CorruptEntry]
+	for i := from; i < to; {
+		n := i / blockSize
+		stop := min(to, (n+1)*blockSize)
+		if altered {
+			stop = i + 1
+		}
+		if altered && corrupt.strikes(i, from) {
+			e := alter(l.corpus.Entry(i))
+			a.body = append(a.body, l.appendEntry(nil, &e, i))
+		} else {
+			p := l.pages.get(n)
+			a.body = append(a.body, p.json[p.off[i%blockSize]:p.off[(stop-1)%blockSize+1]-1])
+		}
+		if i = stop; i < to {
+			a.body = append(a.body, []byte{','})
+		}
+	}
+	a.body = append(a.body, []byte(`]}`))
+	return a
+}
+
+// strikes reports whether entry i is one that a CorruptEntry fault alters in
+// an answer that begins at from.
+func (f Fault) strikes(i, from uint64) bool {
+	if f.To == 0 {
+		return i == from
+	}
+	return f.From <= i && i < f.To
+}
+
+// alter changes an entry so that it still decodes but hashes to something
+// else: the last byte of a certificate is in its signature, that of a TBS in
+// its last extension.
+func alter(e Entry) Entry {
+	e.Body = append([]byte(nil), e.Body...)
+	if n := len(e.Body); n > 0 {
+		e.Body[n-1] ^= 1
+	}
+	return e
+}
+
+type proofs [][]byte
+
+func (l *Log) proof(hashes [][32]byte, d drawn) proofs {
+	out := proofs{} // never null
+	for _, h := range hashes {
+		out = append(out, append([]byte(nil), h[:]...))
+	}
+	if _, ok := d[CorruptHash]; ok && len(out) > 0 {
+		out[0][0] ^= 1
+	}
+	return out
+}
+
+func (l *Log) getEntryAndProof(q url.Values, d drawn) answer {
+	i, err := number(q, "leaf_index")
+	n, err2 := number(q, "tree_size")
+	t := l.snapshot()
+	if err != nil || err2 != nil || i >= n || n > t.size() {
+		return text(http.StatusBadRequest, fmt.Sprintf("want leaf_index < tree_size ≤ %d", t.size()))
+	}
+	e := l.corpus.Entry(i)
+	return asJSON(map[string]any{"leaf_input": e.appendLeaf(nil, RFC6962, i), "extra_data": e.appendExtra(nil, l.corpus.h), "audit_path": l.proof(t.inclusion(i, n), d)})
+}
+
+func (l *Log) getProofByHash(q url.Values, d drawn) answer {
+	h, err := base64.StdEncoding.DecodeString(q.Get("hash"))
+	n, err2 := number(q, "tree_size")
+	t := l.snapshot()
+	if err != nil || err2 != nil || len(h) != 32 || n == 0 || n > t.size() {
+		return text(http.StatusBadRequest, fmt.Sprintf("want hash (32 bytes, base64) and tree_size between 1 and %d", t.size()))
+	}
+	for i, leaf := range t.levels[0][:n] {
+		if leaf == [32]byte(h) {
+			return asJSON(map[string]any{"leaf_index": i, "audit_path": l.proof(t.inclusion(uint64(i), n), d)})
+		}
+	}
+	return text(http.StatusNotFound, "hash not found")
+}
+
+func (l *Log) getConsistency(q url.Values, d drawn) answer {
+	m, err := number(q, "first")
+	n, err2 := number(q, "second")
+	t := l.snapshot()
+	if err != nil || err2 != nil || m > n || n > t.size() {
+		return text(http.StatusBadRequest, fmt.Sprintf("want first ≤ second ≤ %d", t.size()))
+	}
+	var p [][32]byte
+	if m > 0 && m < n {
+		p = t.consistency(m, n)
+	}
+	return asJSON(map[string]any{"consistency": l.proof(p, d)})
+}
+
+func (l *Log) getRoots() answer {
+	var roots [][]byte
+	for _, i := range l.corpus.h.roots {
+		roots = append(roots, l.corpus.h.certs[i])
+	}
+	return asJSON(map[string]any{"certificates": roots})
+}
