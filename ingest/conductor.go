@@ -1,0 +1,214 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"ctappliance/ingest/ctlog"
+)
+
+// conductor moves one span forward: it proves where the span begins, runs legs
+// (see leg) up to the newest head, and proves where they ended.
+//
+//	head ──> leg: plan ──> fetch × workers ──> hash, in order ──> WAL ──> ring
+//	           └── proof at the head, every 2²⁰ entries, at the span's end
+//
+// It owns the span's frontier.
+type conductor struct {
+	f        *follower
+	s        *span
+	out      *slog.Logger
+	failures int
+	proved   time.Time // when the verified mark last moved
+	stuck    time.Time // since when only a partial tile is left
+}
+
+var errHalted = errors.New("log is halted")
+
+// run returns nil when the span is complete, its log is halted or ctx ends;
+// any other error is ours and fatal.
+func (c *conductor) run(ctx context.Context) error {
+	if c.s.haltReason() != "" || c.f.isHalted() {
+		return nil
+	}
+	err := c.follow(ctx)
+	if errors.Is(err, errHalted) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (c *conductor) follow(ctx context.Context) error {
+	head, err := c.f.awaitHead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.begin(ctx, head); err != nil {
+		return err
+	}
+	c.proved = time.Now()
+	c.out.Info("span running", "from", c.s.from, "cursor", c.s.cursor.Load(), "head", head.Size)
+	for c.s.cursor.Load() < c.s.to {
+		head, err := c.f.awaitHead(ctx, nil)
+		if err != nil {
+			return err
+		}
+		cursor := c.s.cursor.Load()
+		target := min(c.s.to, head.Size, (cursor/verifyEvery+1)*verifyEvery)
+		if target > cursor {
+			if err := c.leg(ctx, target, head.Size); err != nil {
+				return err
+			}
+		}
+		moved := c.s.cursor.Load() > cursor
+		if moved {
+			c.stuck = time.Time{}
+		}
+		if err := c.prove(ctx, head); err != nil {
+			return err
+		}
+		if !moved {
+			c.wait(ctx, head)
+		}
+		if c.f.isHalted() {
+			return errHalted
+		}
+	}
+	c.out.Info("span fetched", "from", c.s.from, "to", c.s.to)
+	return nil
+}
+
+// begin makes sure that there is a frontier at the cursor, asking the log to
+// prove one where the span is fresh.
+func (c *conductor) begin(ctx context.Context, head *ctlog.Head) error {
+	cursor := c.s.cursor.Load()
+	if c.s.frontier != nil {
+		return nil
+	}
+	if cursor == 0 {
+		c.s.frontier = new(ctlog.Frontier)
+		return nil
+	}
+	for head.Size < cursor { // a range that the log has not grown to yet
+		var err error
+		if head, err = c.f.awaitHead(ctx, head); err != nil {
+			return err
+		}
+	}
+	proven, err := c.frontierAt(ctx, cursor, head)
+	if err != nil {
+		return err
+	}
+	c.s.frontier = proven
+	return nil
+}
+
+// frontierAt asks until the log answers. A proof that does not hold is a lie
+// only if it fails repeatedly: caches in front of real logs have answered with
+// the proof of another size.
+func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Head) (*ctlog.Frontier, error) {
+	lies := 0
+	for {
+		proven, err := c.f.log.Frontier(ctx, size, head)
+		if err == nil {
+			c.failures = 0
+			return proven, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var proof *ctlog.VerifyError
+		if errors.As(err, &proof) {
+			if lies++; lies >= 5 {
+				e := &VerifyError{Log: c.f.info.Name, Reason: err.Error(), Heads: []*ctlog.Head{head}, Tree: c.s.frontier}
+				c.f.halt(e)
+				return nil, errHalted
+			}
+		}
+		if err := c.retry(ctx, "proof failed", err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// prove compares the frontier with what the log has signed: at a head, at the
+// span's end, every 2²⁰ entries, and when the last proof is old.
+func (c *conductor) prove(ctx context.Context, head *ctlog.Head) error {
+	cursor := c.s.cursor.Load()
+	if cursor <= c.s.verified.Load() || cursor > head.Size {
+		return nil
+	}
+	switch {
+	case cursor == head.Size:
+		if root := c.s.frontier.Root(); root != head.Root {
+			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: []*ctlog.Head{head}, Tree: c.s.frontier,
+				Reason: fmt.Sprintf("its entries up to %d hash to root %x, it signed %x", cursor, root[:8], head.Root[:8])})
+			return errHalted
+		}
+		c.f.match(head)
+	case cursor == c.s.to, cursor%verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
+		proven, err := c.frontierAt(ctx, cursor, head)
+		if err != nil {
+			return err
+		}
+		if !c.s.frontier.Equal(proven) {
+			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: []*ctlog.Head{head}, Tree: c.s.frontier, Proven: proven,
+				Reason: fmt.Sprintf("its entries up to %d do not hash to the tree it signed", cursor)})
+			return errHalted
+		}
+	default:
+		return nil
+	}
+	c.proved = time.Now()
+	c.s.verified.Store(cursor)
+	c.f.a.touch()
+	return nil
+}
+
+// wait is for when nothing could be fetched: until the log has grown, or a
+// partial tile is old enough to be asked for.
+func (c *conductor) wait(ctx context.Context, head *ctlog.Head) {
+	if c.s.cursor.Load() >= head.Size {
+		c.stuck = time.Time{}
+		_, _ = c.f.awaitHead(ctx, head)
+		return
+	}
+	// Only a partial tile is left, and it may fill.
+	if c.stuck.IsZero() {
+		c.stuck = time.Now()
+	}
+	left := time.Until(c.stuck.Add(c.f.a.c.PartialAge))
+	if left <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	_, _ = c.f.awaitHead(ctx, head)
+}
+
+// wantPartial says whether a partial tile may be fetched: when it had its time
+// to fill, or when it never will because the span ends inside it.
+func (c *conductor) wantPartial(treeSize uint64) bool {
+	return c.s.to <= treeSize || !c.stuck.IsZero() && time.Since(c.stuck) >= c.f.a.c.PartialAge
+}
+
+// retry waits before another attempt. It logs when a log goes bad, and counts
+// the rest.
+func (c *conductor) retry(ctx context.Context, what string, err error) error {
+	c.failures++
+	c.f.note(err)
+	wait := max(backoff(c.failures), retryAfter(err))
+	if c.failures == 1 {
+		c.out.Warn(what, "err", err, "retry_in", wait)
+	}
+	if !sleep(ctx, wait) {
+		return ctx.Err()
+	}
+	if c.f.isHalted() {
+		return errHalted
+	}
+	return nil
+}

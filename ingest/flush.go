@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"slices"
+	"time"
+
+	"ctappliance/checkpoint"
+	"ctappliance/schema"
+)
+
+// flush is a cut in the making: rows of consecutive WAL records.
+type flush struct {
+	first, next uint64 // WAL seqs [first, next)
+	parts       [][]schema.Row // one per record
+	count       int            // rows in parts
+	issuers     map[schema.Hash]schema.Issuer
+	ranges      []checkpoint.Range // one per record, in order
+	roots       []rootOf
+	bytes       int
+	month       int // of the rows so far: year·12 + month; -1 if mixed
+	since       time.Time
+	holes       []hole // ranges that the WAL lost, found while this flush was cut
+}
+
+type rootOf struct {
+	log schema.Hash
+	subtree
+}
+
+// hole is a range of a span that was acknowledged by the WAL and is no longer
+// in it.
+type hole struct {
+	span     *span
+	from, to uint64
+}
+
+func newFlush(first uint64) *flush {
+	return &flush{first: first, next: first, issuers: map[schema.Hash]schema.Issuer{}}
+}
+
+func (f *flush) empty() bool { return f.count == 0 && f.first == f.next && len(f.holes) == 0 }
+
+// add takes a record's rows in.
+func (f *flush) add(p *parsed) {
+	if f.count == 0 {
+		f.since = time.Now()
+		f.month = monthOf(p.rows)
+	} else if m := monthOf(p.rows); m != f.month {
+		f.month = -1
+	}
+	if len(p.rows) > 0 {
+		f.parts = append(f.parts, p.rows)
+		f.count += len(p.rows)
+	}
+	for _, i := range p.issuers {
+		f.issuers[i.Fingerprint] = i
+	}
+	for _, r := range p.roots {
+		f.roots = append(f.roots, rootOf{p.log, r})
+	}
+	if p.to > p.from {
+		f.ranges = append(f.ranges, checkpoint.Range{Span: p.span, From: p.from, To: p.to})
+	}
+	f.bytes += p.bytes
+}
+
+// full says whether the flush must be cut before p is added: by size, or where
+// the month changes, so that a flush is normally one part of the ledger.
+func (f *flush) full(p *parsed, c *Config) bool {
+	if f.count == 0 {
+		return false
+	}
+	if f.count+len(p.rows) > c.FlushRows || f.bytes+p.bytes > c.FlushBytes {
+		return true
+	}
+	return f.count >= monthCutRows && f.month >= 0 && monthOf(p.rows) != f.month
+}
+
+// monthOf returns year·12 + month of the rows' timestamps; -1 if they differ.
+func monthOf(rows []schema.Row) int {
+	month := -1
+	for i := range rows {
+		t := time.UnixMilli(int64(min(rows[i].Timestamp, 1<<52))).UTC()
+		m := t.Year()*12 + int(t.Month())
+		if i > 0 && m != month {
+			return -1
+		}
+		month = m
+	}
+	return month
+}
+
+// materialise lays the flush out for the sink: rows in ledger order, ranges by
+// log.
+func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
+	slices.SortFunc(f.parts, func(a, b []schema.Row) int {
+		return compareRanges(schema.Range{Log: a[0].LogID, From: a[0].Index}, schema.Range{Log: b[0].LogID, From: b[0].Index})
+	})
+	out := &schema.Flush{ID: id, Generation: generation, Rows: slices.Concat(f.parts...)}
+	f.parts = nil
+	for i := range out.Rows {
+		r := &out.Rows[i]
+		if n := len(out.Ranges); n > 0 && out.Ranges[n-1].Log == r.LogID && out.Ranges[n-1].To == r.Index {
+			out.Ranges[n-1].To++
+			continue
+		}
+		out.Ranges = append(out.Ranges, schema.Range{Log: r.LogID, From: r.Index, To: r.Index + 1})
+	}
+	for _, i := range f.issuers {
+		out.Issuers = append(out.Issuers, i)
+	}
+	slices.SortFunc(out.Issuers, func(a, b schema.Issuer) int { return slices.Compare(a.Fingerprint[:], b.Fingerprint[:]) })
+	return out
+}

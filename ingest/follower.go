@@ -1,0 +1,305 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ctappliance/ingest/ctlog"
+	"ctappliance/ingest/pace"
+)
+
+// follower follows one log: it polls the head and runs the log's spans. One
+// log's bad day is not the appliance's: only an error of our own disk leaves
+// run.
+type follower struct {
+	a    *Appliance
+	log  ctlog.Log
+	info ctlog.Info
+	want []Request
+	out  *slog.Logger
+	pace *pace.Pacer
+
+	planned atomic.Bool // the wanted ranges are spans now
+
+	mu       sync.Mutex
+	head     *ctlog.Head   // the largest verified head
+	changed  chan struct{} // closed and replaced when head changes or a span is added
+	matched  *ctlog.Head   // the largest head that a span's tree has matched
+	halted   string
+	lastErr  string
+	errAt    time.Time
+	failures int // in a row, of polls
+	polled   time.Time
+	fresh    []*span // added, not yet running
+}
+
+func newFollower(a *Appliance, f Follow) *follower {
+	info := f.Log.Info()
+	return &follower{a: a, log: f.Log, info: info, want: f.Spans,
+		pace: f.Pace, out: a.c.Logger.With("log", info.Name), changed: make(chan struct{})}
+}
+
+// run polls and runs spans until ctx ends.
+func (f *follower) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		f.poll(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		if _, err := f.awaitHead(ctx, nil); err != nil {
+			return nil
+		}
+		if err := f.plan(ctx); err != nil {
+			return ignoreStop(ctx, err)
+		}
+		f.planned.Store(true)
+		f.a.progress()
+		for ctx.Err() == nil {
+			changed := f.change()
+			f.startFresh(ctx, g)
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// startFresh starts a conductor for every span that was queued.
+func (f *follower) startFresh(ctx context.Context, g *errgroup.Group) {
+	f.mu.Lock()
+	fresh := f.fresh
+	f.fresh = nil
+	f.mu.Unlock()
+	for _, s := range fresh {
+		c := &conductor{f: f, s: s, out: f.out.With("span", s.id, "kind", s.kind)}
+		g.Go(func() error {
+			err := c.run(ctx)
+			f.a.progress()
+			return err
+		})
+	}
+}
+
+// plan turns the wanted ranges into spans, leaving out the ground that other
+// spans cover, and queues every unfinished span of the log.
+func (f *follower) plan(ctx context.Context) error {
+	f.mu.Lock()
+	head := f.head
+	f.mu.Unlock()
+	for _, r := range f.want {
+		from := r.From
+		if r.Start == StartNow {
+			if tail := f.a.spans.tail(f.info.ID); tail != nil {
+				continue // it began at some earlier now
+			}
+			from = head.Size
+		}
+		if _, err := f.a.addSpans(ctx, f.info.ID, from, r.To); err != nil {
+			return err
+		}
+	}
+	for _, s := range f.a.spans.ofLog(f.info.ID) {
+		if s.cursor.Load() < s.to {
+			f.enqueue(s)
+		}
+	}
+	return nil
+}
+
+// enqueue has a conductor started for s, once.
+func (f *follower) enqueue(s *span) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.queued {
+		return
+	}
+	s.queued = true
+	f.fresh = append(f.fresh, s)
+	f.notify()
+}
+
+// notify wakes whoever waits for a change. f.mu is held.
+func (f *follower) notify() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *follower) change() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// awaitHead returns the newest head as soon as there is one larger than
+// after (nil: any).
+func (f *follower) awaitHead(ctx context.Context, after *ctlog.Head) (*ctlog.Head, error) {
+	for {
+		f.mu.Lock()
+		head, changed := f.head, f.changed
+		f.mu.Unlock()
+		if head != nil && (after == nil || head.Size > after.Size) {
+			return head, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// poll fetches the head now and then. Logs wake at offsets that follow from
+// their names, so that a restart does not bring them all to the door at once.
+func (f *follower) poll(ctx context.Context) {
+	every := f.a.c.PollInterval
+	wait := offset(f.info.Name, min(every, 2*time.Second))
+	for {
+		if !sleep(ctx, wait) {
+			return
+		}
+		wait = every
+		head, err := f.log.Head(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			wait = f.pollFailed(err)
+			continue
+		}
+		f.observe(head)
+	}
+}
+
+func (f *follower) pollFailed(err error) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures++
+	f.lastErr, f.errAt = err.Error(), time.Now()
+	wait := max(backoff(f.failures), retryAfter(err))
+	if f.failures == 1 {
+		f.out.Warn("poll failed", "err", err, "retry_in", wait)
+	}
+	return wait
+}
+
+// observe takes note of a validly signed head. Frontends of a log are not
+// always in step, so a smaller head is no lie; two roots of one size are.
+func (f *follower) observe(head *ctlog.Head) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failures > 0 {
+		f.out.Info("poll recovered", "failures", f.failures)
+		f.failures = 0
+	}
+	f.polled = time.Now()
+	for _, known := range []*ctlog.Head{f.head, f.matched} {
+		if known != nil && known.Size == head.Size && known.Root != head.Root {
+			f.haltLocked(&VerifyError{Log: f.info.Name, Heads: []*ctlog.Head{known, head},
+				Reason: fmt.Sprintf("it signed two different roots for %d entries", head.Size)})
+			return
+		}
+	}
+	if f.head == nil || head.Size > f.head.Size {
+		f.head = head
+		f.notify()
+	}
+}
+
+// halt stops the log for good and keeps what shows why.
+func (f *follower) halt(e *VerifyError) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.haltLocked(e)
+}
+
+func (f *follower) haltLocked(e *VerifyError) {
+	if f.halted != "" {
+		return
+	}
+	f.halted = e.Reason
+	path, err := keepEvidence(f.a.evidenceDir(), f.info, e)
+	if err != nil {
+		f.out.Error("evidence is not kept", "err", err)
+	}
+	f.out.Error("log halted", "reason", e.Reason, "evidence", path)
+	for _, s := range f.a.spans.ofLog(f.info.ID) {
+		s.halted.Store(&e.Reason)
+	}
+	f.notify()
+}
+
+func (f *follower) isHalted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.halted != ""
+}
+
+// match records that a span's tree equals a signed head.
+func (f *follower) match(head *ctlog.Head) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.matched == nil || head.Size > f.matched.Size {
+		f.matched = head
+	}
+}
+
+func (f *follower) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lastErr, f.errAt = err.Error(), time.Now()
+}
+
+// offset spreads logs over an interval. It depends on nothing but the name.
+func offset(name string, every time.Duration) time.Duration {
+	if every <= 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return time.Duration(h.Sum64() % uint64(every))
+}
+
+// backoff doubles from backoffMin to backoffMax, with full jitter above half.
+func backoff(failures int) time.Duration {
+	d := backoffMax
+	if shift := failures - 1; shift < 16 {
+		d = min(backoffMin<<max(shift, 0), backoffMax)
+	}
+	return d/2 + rand.N(d/2)
+}
+
+func retryAfter(err error) time.Duration {
+	var status *ctlog.StatusError
+	if errors.As(err, &status) {
+		return status.RetryAfter
+	}
+	return 0
+}
+
+// sleep waits, and reports whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

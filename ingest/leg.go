@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"ctappliance/ingest/ctlog"
+)
+
+// task is one planned request's range and where its batches go, in order. The
+// worker that fetches it closes out.
+type task struct {
+	from, to uint64
+	weight   int64 // bytes booked of the fetch memory
+	out      chan fetched
+}
+
+// fetched is one batch with its leaf hashes.
+type fetched struct {
+	batch  *ctlog.Batch
+	hashes []ctlog.Hash
+}
+
+// leg fetches [cursor, target) of a tree of treeSize entries and appends it to
+// the WAL. It may end early where only a partial tile is left that may not be
+// fetched yet. Requests run in parallel, their answers are put back in order.
+func (c *conductor) leg(ctx context.Context, target, treeSize uint64) error {
+	workers := c.f.a.c.FetchWorkers
+	g, ctx := errgroup.WithContext(ctx)
+	tasks := make(chan *task)
+	ordered := make(chan *task, 2*workers)
+
+	g.Go(func() error {
+		defer close(tasks)
+		defer close(ordered)
+		return c.plan(ctx, target, treeSize, tasks, ordered)
+	})
+	for range workers {
+		g.Go(func() error {
+			for t := range tasks {
+				if err := c.fetch(ctx, t, treeSize); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		for t := range ordered {
+			for f := range t.out {
+				if err := c.append(ctx, f); err != nil {
+					return err
+				}
+			}
+			if t.weight > 0 {
+				c.f.a.fetchMemory.Release(t.weight)
+				t.weight = 0
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	err := g.Wait()
+	// What was planned and never came to its turn still holds memory.
+	for t := range ordered {
+		if t.weight > 0 {
+			c.f.a.fetchMemory.Release(t.weight)
+		}
+	}
+	return err
+}
+
+// plan cuts the leg into aligned requests. Memory is booked here, in order, so
+// that the task whose turn it is never waits for one behind it.
+func (c *conductor) plan(ctx context.Context, target, treeSize uint64, tasks, ordered chan<- *task) error {
+	for from := c.s.cursor.Load(); from < target; {
+		to, ok := c.f.log.Plan(from, target, treeSize, c.wantPartial(treeSize))
+		if !ok {
+			return nil
+		}
+		t := &task{from: from, to: to, out: make(chan fetched, 2)}
+		weight := min(max(c.s.answerSize.Load(), 64<<10), c.f.a.c.FetchMemory)
+		if err := c.f.a.fetchMemory.Acquire(ctx, weight); err != nil {
+			return err
+		}
+		t.weight = weight
+		select {
+		case ordered <- t:
+		case <-ctx.Done():
+			c.f.a.fetchMemory.Release(weight)
+			return ctx.Err()
+		}
+		select {
+		case tasks <- t:
+		case <-ctx.Done():
+			close(t.out)
+			return ctx.Err()
+		}
+		from = to
+	}
+	return nil
+}
+
+// fetch fetches a task's range, however many answers that takes.
+func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
+	defer close(t.out)
+	w := *c // failures are this worker's own
+	w.failures = 0
+	for from := t.from; from < t.to; {
+		b, err := c.f.log.Entries(ctx, from, t.to, treeSize)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if errors.Is(err, ctlog.ErrTooLarge) {
+				c.f.halt(&VerifyError{Log: c.f.info.Name, Reason: fmt.Sprintf("entry %d is too large to fetch: %v", from, err)})
+				return errHalted
+			}
+			if err := w.retry(ctx, "fetch failed", err); err != nil {
+				return err
+			}
+			continue
+		}
+		if b.From != from || len(b.Entries) == 0 || from+uint64(len(b.Entries)) > t.to {
+			return fmt.Errorf("log client returned [%d,%d) for [%d,%d)", b.From, b.From+uint64(len(b.Entries)), from, t.to)
+		}
+		if w.failures > 0 {
+			w.out.Info("fetch recovered", "failures", w.failures)
+			w.failures = 0
+		}
+		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
+		var size int64
+		for i := range b.Entries {
+			f.hashes[i] = ctlog.LeafHash(b.Entries[i].Leaf)
+			size += int64(len(b.Entries[i].Leaf) + len(b.Entries[i].Precert) + 32*len(b.Entries[i].Chain))
+		}
+		c.s.answerSize.Store(size)
+		from += uint64(len(b.Entries))
+		select {
+		case t.out <- f:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// append extends the frontier by a batch and writes both to the WAL. Only when
+// they are on disk does the cursor move (I2).
+func (c *conductor) append(ctx context.Context, f fetched) error {
+	a, s := c.f.a, c.s
+	inline, err := a.issuers.collect(ctx, c.f, f.batch)
+	if err != nil {
+		return err
+	}
+	next := s.frontier.Clone()
+	var roots []subtree
+	for _, h := range f.hashes {
+		next.Append(h, func(level uint, index uint64, h ctlog.Hash) {
+			if level == 8 {
+				roots = append(roots, subtree{index, h})
+			}
+		})
+	}
+	state, err := (&position{log: s.log, kind: s.kind, from: s.from, to: s.to, frontier: next}).marshal()
+	if err != nil {
+		return err
+	}
+	payload, err := encodeRecord(s.log, f.batch, roots, inline)
+	if err != nil {
+		return err
+	}
+	seq, err := a.wal.Append(ctx, s.id, state, payload)
+	if err != nil {
+		return fmt.Errorf("appending to WAL: %w", err)
+	}
+	s.frontier = next
+	s.cursor.Store(next.Size())
+	s.entries.add(uint64(len(f.hashes)))
+	a.ring.put(seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline}, len(payload))
+	return nil
+}

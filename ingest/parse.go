@@ -1,0 +1,145 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"ctappliance/ingest/cert"
+	"ctappliance/ingest/ctlog"
+	"ctappliance/schema"
+)
+
+// parsed is one record as rows.
+type parsed struct {
+	seq     uint64 // the record's
+	span    uint64
+	from    uint64
+	to      uint64
+	log     ctlog.Hash
+	rows    []schema.Row
+	issuers []schema.Issuer // chain certificates that the rows refer to, without repeats
+	roots   []subtree
+	bytes   int // of certificates behind the rows
+
+	// lost is set where the WAL could not give back what lay before seq, or the
+	// record itself.
+	lost error
+	// resumed marks the end of what former lives wrote: seq is the first of
+	// this life, and there is nothing else in it.
+	resumed bool
+}
+
+// job is a record on its way through a parser; the parser closes out.
+type job struct {
+	parsed
+	rec     *record // nil: payload is to be decoded first
+	payload []byte
+	out     chan *parsed
+}
+
+// parse reads records from seq on, from the ring or the WAL, parses them in
+// parallel and sends them to out in order. It closes out.
+//
+//	ring or WAL ──> parse × workers ──> out, in order
+func (a *Appliance) parse(ctx context.Context, seq uint64, out chan<- *parsed) error {
+	defer close(out)
+	g, ctx := errgroup.WithContext(ctx)
+	jobs := make(chan *job)
+	ordered := make(chan *job, 2*a.c.ParseWorkers)
+	g.Go(func() error {
+		defer close(jobs)
+		defer close(ordered)
+		return (&feeder{a: a, jobs: jobs, ordered: ordered}).run(ctx, seq)
+	})
+	for range a.c.ParseWorkers {
+		g.Go(func() error {
+			for j := range jobs {
+				p, err := a.parseJob(j)
+				if err != nil {
+					return err
+				}
+				j.out <- p // holds one: never blocks
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		for j := range ordered {
+			select {
+			case p := <-j.out:
+				select {
+				case out <- p:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+func (a *Appliance) parseJob(j *job) (*parsed, error) {
+	p := &j.parsed
+	rec := j.rec
+	if rec == nil {
+		if len(j.payload) == 0 {
+			return p, nil // a forgotten stream, lost, or the end of a former life
+		}
+		var err error
+		if rec, err = decodeRecord(j.payload); err != nil {
+			// It passed its checksum, so it is what we wrote: a bug, or an older build's.
+			return nil, fmt.Errorf("WAL record %d: %w", j.seq, err)
+		}
+	}
+	a.parseRecord(rec, p)
+	return p, nil
+}
+
+// parseRecord turns a record into rows: a pure function of the record and the
+// chain certificates.
+func (a *Appliance) parseRecord(rec *record, p *parsed) {
+	p.log, p.from, p.to, p.roots = rec.log, rec.from, rec.end(), rec.roots
+	p.rows = make([]schema.Row, len(rec.entries))
+	inline := map[ctlog.Hash]*schema.Issuer{}
+	for _, der := range rec.inline {
+		parsed := cert.ParseIssuer(der)
+		inline[sha256.Sum256(der)] = &parsed
+	}
+	seen := map[ctlog.Hash]bool{}
+	find := func(h ctlog.Hash) (*schema.Issuer, bool) {
+		if known, ok := inline[h]; ok {
+			return known, true
+		}
+		return a.issuers.get(h)
+	}
+	id := schema.ShortID(rec.log)
+	for i := range rec.entries {
+		e := &rec.entries[i]
+		row := &p.rows[i]
+		cert.Parse(&cert.Input{
+			LogID: id, Index: rec.from + uint64(i), Leaf: e.Leaf, Precert: e.Precert, Chain: e.Chain,
+			Issuer: func(h schema.Hash) (schema.Hash, bool) {
+				known, ok := find(h)
+				if !ok || known.Error != "" {
+					return schema.Hash{}, false
+				}
+				return known.SPKI, true
+			},
+		}, row)
+		p.bytes += len(e.Leaf) + len(e.Precert)
+		for _, h := range e.Chain {
+			if !seen[h] {
+				seen[h] = true
+				if known, ok := find(h); ok {
+					p.issuers = append(p.issuers, *known)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package ingest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ctappliance/checkpoint"
+	"ctappliance/ingest/ctlog"
+	"ctappliance/schema"
+)
+
+// span is a range of one log on its way into the store. Its frontier belongs
+// to the one goroutine that runs it (see conductor); the marks may be read by
+// anyone.
+type span struct {
+	id       uint64
+	log      ctlog.Hash
+	kind     string
+	from, to uint64
+	doubtful bool // its rows may be in the ledger already: count before inserting
+
+	cursor    atomic.Uint64 // next index to fetch; everything below is in the WAL
+	verified  atomic.Uint64 // [from, verified) hangs under a signed root
+	delivered atomic.Uint64 // everything below is in the ledger
+	halted    atomic.Pointer[string]
+	entries   rate // for status
+
+	answerSize atomic.Int64 // bytes of the last answer: what the next one is expected to need
+	queued     bool         // a conductor was started for it; guarded by its follower
+
+	frontier *ctlog.Frontier // [0, cursor); nil until the log has proven one for a fresh span
+}
+
+func (s *span) done() bool { return s.delivered.Load() >= s.to }
+
+func (s *span) haltReason() string {
+	if p := s.halted.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// save returns the span as the checkpoint keeps it. The frontier is left to
+// the WAL, but for spans that have no record there yet.
+func (s *span) save() checkpoint.Span {
+	return checkpoint.Span{
+		ID: s.id, Log: s.log, Kind: s.kind, From: s.from, To: s.to,
+		Cursor: s.cursor.Load(), Delivered: s.delivered.Load(), Verified: s.verified.Load(),
+		Doubtful: s.doubtful, Halted: s.haltReason(),
+	}
+}
+
+func restore(c checkpoint.Span) (*span, error) {
+	s := &span{id: c.ID, log: c.Log, kind: c.Kind, from: c.From, to: c.To, doubtful: c.Doubtful}
+	if c.From > c.Delivered || c.Delivered > c.To || !slices.Contains(kinds, c.Kind) {
+		return nil, fmt.Errorf("span %d of the checkpoint makes no sense: kind %q, [%d,%d), delivered %d", c.ID, c.Kind, c.From, c.To, c.Delivered)
+	}
+	s.cursor.Store(max(c.Cursor, c.From))
+	s.delivered.Store(c.Delivered)
+	s.verified.Store(max(c.Verified, c.From))
+	if c.Halted != "" {
+		s.halted.Store(&c.Halted)
+	}
+	return s, nil
+}
+
+// spanTable is the set of spans. Spans of a log never overlap.
+type spanTable struct {
+	mu   sync.Mutex
+	byID map[uint64]*span
+	next uint64
+}
+
+func (t *spanTable) get(id uint64) *span {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id]
+}
+
+// all returns the spans in order of log and index.
+func (t *spanTable) all() []*span {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]*span, 0, len(t.byID))
+	for _, s := range t.byID {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *span) int {
+		if c := slices.Compare(a.log[:], b.log[:]); c != 0 {
+			return c
+		}
+		return compareRanges(schema.Range{From: a.from}, schema.Range{From: b.from})
+	})
+	return out
+}
+
+// ofLog returns the spans of a log, in order.
+func (t *spanTable) ofLog(log ctlog.Hash) []*span {
+	return slices.DeleteFunc(t.all(), func(s *span) bool { return s.log != log })
+}
+
+// covered returns the ground that spans of the log other than repairs cover.
+// A repair's ground is its parent's: it fills a hole there.
+func (t *spanTable) covered(log ctlog.Hash) []schema.Range {
+	var out []schema.Range
+	for _, s := range t.ofLog(log) {
+		if s.kind != checkpoint.KindRepair {
+			out = append(out, schema.Range{From: s.from, To: s.to})
+		}
+	}
+	return out
+}
+
+// tail returns the log's tail, or nil.
+func (t *spanTable) tail(log ctlog.Hash) *span {
+	for _, s := range t.ofLog(log) {
+		if s.to == Forever {
+			return s
+		}
+	}
+	return nil
+}
+
+// add makes a span with a new ID and enters it. The caller saves it.
+func (t *spanTable) add(log ctlog.Hash, kind string, from, to uint64) *span {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &span{id: t.next, log: log, kind: kind, from: from, to: to}
+	t.next++
+	s.cursor.Store(from)
+	s.delivered.Store(from)
+	s.verified.Store(from)
+	t.byID[s.id] = s
+	return s
+}
+
+// rate counts events and tells how many there were per second lately.
+type rate struct {
+	mu    sync.Mutex
+	total uint64
+	// ring of the last seconds
+	second [rateWindow]uint64
+	at     int64 // unix second of the newest slot
+	since  int64 // unix second of the first event
+}
+
+const rateWindow = 16
+
+func (r *rate) add(n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now().Unix()
+	r.roll(now)
+	r.total += n
+	r.second[now%rateWindow] += n
+}
+
+// count returns the number of events so far.
+func (r *rate) count() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
+}
+
+func (r *rate) roll(now int64) {
+	if r.since == 0 {
+		r.since = now
+	}
+	if now-r.at >= rateWindow || now < r.at {
+		clear(r.second[:])
+		r.at = now
+		return
+	}
+	for r.at < now {
+		r.at++
+		r.second[r.at%rateWindow] = 0
+	}
+}
+
+// perSecond is the mean of the last full seconds, at most fifteen.
+func (r *rate) perSecond() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since == 0 {
+		return 0
+	}
+	now := time.Now().Unix()
+	r.roll(now)
+	var sum uint64
+	for i, n := range r.second {
+		if int64(i) != now%rateWindow {
+			sum += n
+		}
+	}
+	return float64(sum) / float64(min(max(now-r.since, 1), rateWindow-1))
+}

@@ -1,0 +1,195 @@
+package ingest
+
+import (
+	"context"
+	"encoding/hex"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"ctappliance/ingest/pace"
+	"ctappliance/schema"
+)
+
+// Status is what the appliance says of itself. It is plain data: it travels
+// through the control socket as JSON.
+type Status struct {
+	Running  bool      `json:"running"`
+	PID      int       `json:"pid,omitempty"`
+	Since    time.Time `json:"since"`
+	Logs     []LogStatus
+	WAL      WALStatus
+	Delivery DeliveryStatus
+	Alarms   []string `json:"alarms"`  // what must never happen, and did
+	Alarmed  uint64   `json:"alarmed"` // how often
+}
+
+// LogStatus is one log's line.
+type LogStatus struct {
+	Name      string         `json:"name"`
+	ID        string         `json:"log_id"` // hex
+	ShortID   uint64         `json:"short_id"`
+	Kind      string         `json:"kind"`
+	URL       string         `json:"url"`
+	State     string         `json:"state"` // waiting, following, caught up, done, halted, retrying
+	Head      uint64         `json:"head"`
+	HeadTime  uint64         `json:"head_time"` // milliseconds since 1970
+	Polled    time.Time      `json:"polled"`
+	Fetched   uint64         `json:"fetched"`   // entries in the WAL or beyond, of all spans
+	Verified  uint64         `json:"verified"`  // entries that hang under a signed root
+	Delivered uint64         `json:"delivered"` // entries in the ledger
+	Wanted    uint64         `json:"wanted"`    // entries that the spans cover and the log has
+	Rate      float64        `json:"rate"`      // entries fetched per second, lately
+	ETA       float64        `json:"eta"`       // seconds; -1 if unknown
+	Pace      *pace.Snapshot `json:"pace,omitempty"`
+	LastError string         `json:"last_error,omitempty"`
+	ErrorAt   time.Time      `json:"error_at"`
+	Halted    string         `json:"halted,omitempty"`
+	Spans     []SpanStatus   `json:"spans"`
+}
+
+// SpanStatus is one span of a log.
+type SpanStatus struct {
+	ID        uint64 `json:"id"`
+	Kind      string `json:"kind"`
+	From      uint64 `json:"from"`
+	To        uint64 `json:"to"` // math.MaxUint64: follows the log
+	Cursor    uint64 `json:"cursor"`
+	Verified  uint64 `json:"verified"`
+	Delivered uint64 `json:"delivered"`
+}
+
+// WALStatus is the distance between the two clocks.
+type WALStatus struct {
+	Bytes       int64  `json:"bytes"`
+	Budget      int64  `json:"budget"`
+	Segments    int    `json:"segments"`
+	NextSeq     uint64 `json:"next_seq"`
+	Undelivered uint64 `json:"undelivered"` // records
+	Stalled     string `json:"stalled,omitempty"`
+	Fsyncs      uint64 `json:"fsyncs"`
+}
+
+// DeliveryStatus is the store's side.
+type DeliveryStatus struct {
+	Rows         uint64    `json:"rows"` // since start
+	Rate         float64   `json:"rate"` // rows per second, lately
+	Last         time.Time `json:"last"`
+	InsertErrors uint64    `json:"insert_errors"`
+	Reinserted   uint64    `json:"reinserted"` // rows that a doubtful flush had not left in the ledger
+	Trouble      string    `json:"trouble,omitempty"`
+}
+
+// Status returns the present state.
+func (a *Appliance) Status() Status {
+	st := Status{Running: true, PID: os.Getpid(), Since: a.began}
+	for _, f := range a.followers {
+		st.Logs = append(st.Logs, f.status())
+	}
+	next, m := a.wal.Next(), a.wal.Metrics()
+	st.WAL = WALStatus{Bytes: a.wal.Size(), Budget: a.c.WAL.Budget, Segments: len(a.wal.Segments()), NextSeq: next,
+		Undelivered: next - min(a.deliveredSeq.Load(), next), Stalled: a.wal.Stalled(), Fsyncs: m.Fsyncs}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	st.Delivery = DeliveryStatus{Rows: a.delivered.count(), Rate: a.delivered.perSecond(), InsertErrors: a.insertErrors.Load(),
+		Reinserted: a.reinserted.Load(), Trouble: a.trouble}
+	if at := a.lastDelivery.Load(); at != 0 {
+		st.Delivery.Last = time.Unix(0, at)
+	}
+	st.Alarms, st.Alarmed = slices.Clone(a.alarms), a.alarmed
+	return st
+}
+
+func (f *follower) status() LogStatus {
+	st := LogStatus{Name: f.info.Name, ID: hex.EncodeToString(f.info.ID[:]), ShortID: schema.ShortID(f.info.ID), Kind: f.info.Kind.String(), URL: f.info.URL, ETA: -1}
+	f.mu.Lock()
+	if f.head != nil {
+		st.Head, st.HeadTime = f.head.Size, f.head.Timestamp
+	}
+	st.Polled, st.LastError, st.ErrorAt, st.Halted = f.polled, f.lastErr, f.errAt, f.halted
+	failing := f.failures > 0
+	f.mu.Unlock()
+	if f.pace != nil {
+		snap := f.pace.Snapshot()
+		st.Pace = &snap
+	}
+	open := false
+	for _, s := range f.a.spans.ofLog(f.info.ID) {
+		ss := SpanStatus{ID: s.id, Kind: s.kind, From: s.from, To: s.to, Cursor: s.cursor.Load(), Verified: s.verified.Load(), Delivered: s.delivered.Load()}
+		st.Spans = append(st.Spans, ss)
+		st.Rate += s.entries.perSecond()
+		st.Halted = max(st.Halted, s.haltReason())
+		if s.kind == "repair" {
+			continue // its ground is counted with the span that it mends
+		}
+		st.Fetched += ss.Cursor - ss.From
+		st.Verified += ss.Verified - ss.From
+		st.Delivered += ss.Delivered - ss.From
+		st.Wanted += max(min(ss.To, st.Head), ss.From) - ss.From
+		open = open || ss.To == Forever || ss.Delivered < ss.To
+	}
+	st.State = stateOf(&st, failing, open)
+	if left := float64(st.Wanted) - float64(st.Fetched); left <= 0 {
+		st.ETA = 0
+	} else if st.Rate > 0 {
+		st.ETA = math.Round(left / st.Rate)
+	}
+	return st
+}
+
+func stateOf(st *LogStatus, failing, open bool) string {
+	switch {
+	case st.Halted != "":
+		return "halted"
+	case failing:
+		return "retrying"
+	case st.Head == 0 && st.Polled.IsZero():
+		return "waiting"
+	case !open && len(st.Spans) > 0:
+		return "done"
+	case st.Delivered >= st.Wanted:
+		return "caught up"
+	}
+	return "following"
+}
+
+// publish keeps table logs up to date: after a proof, and now and then.
+func (a *Appliance) publish(ctx context.Context) error {
+	for sleep(ctx, publishEvery/10) {
+		if err := a.c.Sink.PutLogs(ctx, a.logRows()); err != nil && ctx.Err() == nil {
+			a.c.Logger.Debug("log rows not written", "err", err)
+		}
+		pause, cancel := context.WithTimeout(ctx, publishEvery)
+		<-pause.Done()
+		cancel()
+		select {
+		case <-a.touched:
+		case <-time.After(10 * publishEvery):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// logRows returns the rows of table logs. What is verified is that of the span
+// which reaches furthest.
+func (a *Appliance) logRows() []schema.Log {
+	var rows []schema.Log
+	for _, f := range a.followers {
+		row := schema.Log{ID: f.info.ID, Name: f.info.Name, Operator: f.info.Operator, URL: f.info.URL, Kind: f.info.Kind.String()}
+		f.mu.Lock()
+		if f.head != nil {
+			row.HeadSize, row.HeadTime, row.HeadRoot = f.head.Size, f.head.Timestamp, f.head.Root
+		}
+		row.StoppedReason = f.halted
+		f.mu.Unlock()
+		for _, s := range a.spans.ofLog(f.info.ID) {
+			if v := s.verified.Load(); s.kind != "repair" && v > row.VerifiedTo {
+				row.VerifiedFrom, row.VerifiedTo = s.from, v
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
