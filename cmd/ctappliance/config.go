@@ -57,7 +57,7 @@ type StoreConfig struct {
 type EngineConfig struct {
 	Library          string `key:"library" doc:"Path of libchdb.so. Empty: $CHDB_LIB_PATH, then next to the binary, in data-dir, in /usr/local/lib."`
 	Port             int    `key:"port" default:"0" min:"1" max:"65535" zero:"any free port" doc:"Port of the engine's HTTP interface on 127.0.0.1."`
-	Memory           Size   `key:"memory" default:"0" min:"512MiB" max:"1TiB" zero:"a third of the machine's memory" doc:"Memory that the engine may use."`
+	Memory           Size   `key:"memory" default:"0" min:"512MiB" max:"1TiB" zero:"1.4 GB, or a third of the machine if that is less" doc:"Memory that the engine may use."`
 	ReadonlyPassword Secret `key:"readonly-password" secret:"yes" doc:"Password of the engine's read-only user, for Grafana and other readers. Empty: a random one at every start."`
 }
 

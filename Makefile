@@ -1,0 +1,83 @@
+# ctappliance. "make help" lists the targets.
+
+BIN      := $(CURDIR)/bin
+PKGS     ?= ./...
+# Extra flags for go test, such as TESTFLAGS=-v.
+TESTFLAGS ?=
+# make fuzz: time per target. make crash: kills.
+T ?= 30s
+N ?= 50
+# Packages with goroutines; the race detector makes the others slow for nothing.
+RACE_PKGS ?= ./wal/... ./checkpoint/... ./ingest ./ingest/ctlog/... ./store/... ./internal/... ./cmd/...
+
+GO_WANT := $(shell awk '$$1 == "go" { print $$2 }' go.mod)
+
+# Tests find the engine here unless told otherwise.
+ifdef CHDB_LIB_PATH
+ENGINE :=
+else
+ENGINE := engine
+CHDB_LIB_PATH := $(BIN)/libchdb.so
+endif
+export CHDB_LIB_PATH
+
+.DEFAULT_GOAL := build
+.PHONY: help go demo run build engine test check race fuzz bench crash clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Says what to install where Go is missing or older than go.mod asks for. Go
+# 1.21 and newer fetch the right version by themselves unless GOTOOLCHAIN=local.
+go:
+	@command -v go >/dev/null || { echo "make: Go is not installed; install Go $(GO_WANT) or newer from https://go.dev/dl/" >&2; exit 1; }
+	@have=$$(go env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*//'); \
+	[ "$$(printf '%s\n' "$(GO_WANT)" "$$have" | sort -V | head -n 1)" = "$(GO_WANT)" ] || { \
+		echo "make: Go $(GO_WANT) or newer is needed, this is $$(GOTOOLCHAIN=local go version 2>&1 | head -n 1); install it from https://go.dev/dl/" >&2; exit 1; }
+
+build: go ## bin/ctappliance
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ctappliance ./cmd/ctappliance
+
+engine: ## bin/libchdb.so, the embedded ClickHouse (570 MB, once)
+	@deploy/fetch-engine.sh $(BIN)
+
+demo: build engine ## a log, the appliance and the engine on this machine, in a minute
+	$(BIN)/ctappliance demo
+
+run: build ## follow the logs of your configuration: make run ARGS="--config my.yaml"
+	$(BIN)/ctappliance run $(ARGS)
+
+test: go $(ENGINE) ## all tests
+	CGO_ENABLED=0 go test -timeout 20m $(TESTFLAGS) $(PKGS)
+
+check: go ## format, vet, staticcheck, govulncheck, import rules
+	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+		[ -z "$$bad" ] || { echo "make: not formatted, run gofmt -w:" $$bad >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	@.ci/vulncheck
+	CGO_ENABLED=0 go test -count=1 ./internal/archtest
+
+race: go $(ENGINE) ## tests of the concurrent packages under the race detector
+	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "make: the race detector needs a C compiler: apt-get install gcc" >&2; exit 1; }
+	CGO_ENABLED=1 go test -race -timeout 40m $(TESTFLAGS) $(RACE_PKGS)
+
+# One target after the other: go test fuzzes one per run. Short minimising
+# keeps the time for finding.
+fuzz: go ## every fuzz target for T each: make fuzz T=30s
+	@set -e; found=; for pkg in $$(go list $(PKGS)); do \
+		list=$$(CGO_ENABLED=0 go test -list '^Fuzz' $$pkg) || { echo "$$list" >&2; exit 1; }; \
+		for f in $$(echo "$$list" | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; found=1; \
+			CGO_ENABLED=0 go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(T) -fuzzminimizetime 100x $$pkg; \
+		done; \
+	done; [ -n "$$found" ] || { echo "make: no fuzz target found" >&2; exit 1; }
+
+bench: go $(ENGINE) ## benchmarks
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -timeout 60m $(TESTFLAGS) $(PKGS)
+
+crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
+	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0
+
+clean: ## remove bin/, the engine with it
+	rm -rf $(BIN)
