@@ -1,0 +1,62 @@
+// Package ctlog reads Certificate Transparency logs by either protocol, RFC
+// 6962 section 4 and c2sp.org/static-ct-api, behind one interface, [Log].
+//
+// It promises that a [Head] was signed by the log's key, that a [Frontier] it
+// returns is proven from such a head, and that entries come with the indices
+// they were asked for. It does not prove entries: whoever appends their leaf
+// hashes to a frontier and meets a head's root has done so.
+//
+// # What is authenticated
+//
+//	Head                        signature by the log's key (the origin line of a checkpoint is not signed)
+//	Frontier                    hash tiles, or proofs, up to a head's root
+//	Entry.Leaf                  by appending LeafHash(Leaf) to a frontier
+//	Entry.Precert, Entry.Chain  not at all; Log.Issuer checks the hash that it was asked for
+//
+// # Entries
+//
+// Leaf is the MerkleTreeLeaf byte for byte (RFC 6962 section 3.4):
+//
+//	 0  u8   version 0
+//	 1  u8   leaf_type 0
+//	 2  u64  timestamp, milliseconds since 1970
+//	10  u16  entry_type: 0 x509_entry, 1 precert_entry
+//	12       x509_entry: certificate<24>; precert_entry: issuer_key_hash[32], TBSCertificate<24>
+//	         extensions<16>: empty, or leaf_index of a static log
+//
+// A static log's tile leaves the first two bytes out; they are put back.
+// Leaves of unknown kinds are passed on: they hash into the tree all the same.
+//
+// # Requests
+//
+// Every request takes a slot from the [Pacer] and reports one [Outcome]. None
+// is repeated: patience is the caller's. The exceptions ask for something
+// else: half the entries when an answer was too large, and the full tile when
+// a partial one is gone. Redirects are not followed. Only public addresses are
+// connected to (see [NewTransport]).
+//
+//	answer                              limit, after decompression
+//	get-sth, checkpoint                 64 KiB
+//	get-entries, tile/data,
+//	get-entry-and-proof                 Options.MaxBody, 64 MiB
+//	get-sth-consistency, hash tile      64 KiB
+//	issuer                              1 MiB
+//
+// # Errors
+//
+//	*StatusError        status other than 200, with Retry-After
+//	*AnswerError        status 200, but not an answer; also reported to the Pacer
+//	*VerifyError        an answer that proves nothing, or the opposite: evidence
+//	ErrNotYet           covered by a signed head, but not served at present (with its *StatusError)
+//	ErrTooLarge         more bytes than the limit
+//	ErrPrivateAddress   the host's address is not public
+//
+// What errors repeat of a stranger's bytes is quoted to printable ASCII and
+// has at most 200 bytes.
+//
+// # Limits
+//
+// Trees of up to 2^56 entries; chains of up to 64 certificates (a longer one
+// is kept undecoded in Entry.Extra); 100 signature lines in a checkpoint; log
+// lists of 16 MiB.
+package ctlog

@@ -1,0 +1,245 @@
+package ctlog
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	stdcrypto "crypto"
+)
+
+// maxList bounds a log list. Chrome's has 40 kB.
+const maxList = 16 << 20
+
+// List is a log list: Chrome's schema version 3 and what Apple publishes in
+// its likeness. Logs holds all of them, also retired and pending ones and
+// those with a Problem: State and Problem say which to follow, see
+// [Info.Follow].
+type List struct {
+	Version   string
+	Timestamp time.Time // zero if the list has none
+	Logs      []Info
+}
+
+// Follow reports whether a log is one to copy entries from: it exists, has an
+// identity, and still answers.
+func (i *Info) Follow() bool {
+	if i.Problem != "" {
+		return false
+	}
+	return i.State == "" || i.State == "qualified" || i.State == "usable" || i.State == "readonly"
+}
+
+// jsonList and the types below are the schema, as far as we need it.
+type jsonList struct {
+	Version   json.RawMessage `json:"version"`
+	Timestamp time.Time       `json:"log_list_timestamp"`
+	Operators []jsonOperator  `json:"operators"`
+
+	jsonLog // a log's own log.v3.json is one log and no list
+}
+
+type jsonOperator struct {
+	Name  string    `json:"name"`
+	Logs  []jsonLog `json:"logs"`
+	Tiled []jsonLog `json:"tiled_logs"`
+}
+
+type jsonLog struct {
+	Description   string                     `json:"description"`
+	LogID         []byte                     `json:"log_id"`
+	Key           []byte                     `json:"key"`
+	URL           string                     `json:"url"`
+	SubmissionURL string                     `json:"submission_url"`
+	MonitoringURL string                     `json:"monitoring_url"`
+	MMD           int64                      `json:"mmd"` // seconds
+	State         map[string]json.RawMessage `json:"state"`
+	Interval      struct {
+		Start time.Time `json:"start_inclusive"`
+		End   time.Time `json:"end_exclusive"`
+	} `json:"temporal_interval"`
+}
+
+// ParseList reads a log list, or the metadata of one log (log.v3.json). A log
+// that contradicts itself does not spoil the list: it gets a Problem.
+func ParseList(data []byte) (*List, error) {
+	if len(data) > maxList {
+		return nil, fmt.Errorf("log list has more than %d bytes", maxList)
+	}
+	var v jsonList
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("log list is not JSON of the log list schema: %s", quote(err.Error()))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("log list has bytes after its end, at offset %d", d.InputOffset())
+	}
+	list := &List{Version: strings.Trim(string(v.Version), `"`), Timestamp: v.Timestamp}
+	if len(v.Operators) == 0 && v.Key != nil {
+		v.Operators = []jsonOperator{{Logs: []jsonLog{v.jsonLog}}}
+	}
+	if len(v.Operators) == 0 {
+		return nil, errors.New("log list names no operators")
+	}
+	seen := map[Hash]bool{}
+	for _, op := range v.Operators {
+		for _, logs := range [][]jsonLog{op.Logs, op.Tiled} {
+			for i := range logs {
+				info := logs[i].info()
+				info.Operator = op.Name
+				if info.Problem == "" && seen[info.ID] {
+					info.Problem = "a log with the same key stands further up in the list"
+				}
+				seen[info.ID] = true
+				list.Logs = append(list.Logs, info)
+			}
+		}
+	}
+	return list, nil
+}
+
+// info converts one log and notes what is wrong with it.
+func (l *jsonLog) info() Info {
+	info := Info{
+		ID: sha256.Sum256(l.Key), Key: l.Key, Name: l.Description,
+		Kind: RFC6962, URL: l.URL,
+		Start: l.Interval.Start, End: l.Interval.End,
+	}
+	if l.MonitoringURL != "" {
+		info.Kind, info.URL, info.SubmissionURL = Static, l.MonitoringURL, l.SubmissionURL
+	}
+	if l.MMD > 0 && l.MMD < 1<<31 {
+		info.MMD = time.Duration(l.MMD) * time.Second
+	}
+	for name := range l.State {
+		info.State = name
+	}
+	_, keyErr := parsePublicKey(l.Key)
+	_, urlErr := cleanURL(info.URL, true)
+	var originErr error
+	if info.Kind == Static {
+		_, originErr = checkpointOrigin(l.SubmissionURL)
+	}
+	switch {
+	case keyErr != nil:
+		info.Problem = keyErr.Error()
+	case len(l.LogID) != 0 && !bytes.Equal(l.LogID, info.ID[:]):
+		info.Problem = "its log_id is not the SHA-256 of its key"
+	case len(l.State) > 1:
+		info.State, info.Problem = "", "it has more than one state"
+	case urlErr != nil:
+		info.Problem = urlErr.Error()
+	case isPlaceholder(info.URL):
+		info.Problem = "its URL is a placeholder"
+	case originErr != nil:
+		info.Problem = originErr.Error()
+	}
+	return info
+}
+
+// isPlaceholder recognises the URLs of names reserved for documentation and
+// tests (RFC 2606): real lists hold retired logs that never were.
+func isPlaceholder(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return true
+	}
+	host := "." + strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	for _, name := range []string{".example.com", ".example.net", ".example.org", ".example", ".invalid", ".test"} {
+		if strings.HasSuffix(host, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// LoadList reads a log list from a file.
+func LoadList(path string) (*List, error) {
+	data, err := readFile(path, maxList)
+	if err != nil {
+		return nil, fmt.Errorf("reading log list: %w", err)
+	}
+	list, err := ParseList(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+// VerifyList checks the detached signature of a list's exact bytes, as Chrome
+// publishes it: RSA PKCS#1 v1.5 or ECDSA, with SHA-256. key is the PEM or DER
+// of the signer's public key.
+func VerifyList(list, sig, key []byte) error {
+	if block, _ := pem.Decode(key); block != nil {
+		key = block.Bytes
+	}
+	pub, err := x509.ParsePKIXPublicKey(key)
+	if err != nil {
+		return fmt.Errorf("key of the log list's signer is not a public key: %w", err)
+	}
+	digest := sha256.Sum256(list)
+	ok := false
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		ok = rsa.VerifyPKCS1v15(pub, stdcrypto.SHA256, digest[:], sig) == nil
+	case *ecdsa.PublicKey:
+		ok = ecdsa.VerifyASN1(pub, digest[:], sig)
+	}
+	if !ok {
+		return errors.New("the log list's signature does not match: list and signature must be of the same version, byte for byte")
+	}
+	return nil
+}
+
+// ParseKey returns the DER of a log's public key. value is the name of a file
+// that holds it as PEM, base64 or DER, or is itself PEM or base64, as log
+// lists print it.
+func ParseKey(value string) ([]byte, error) {
+	data := []byte(value)
+	if st, err := os.Stat(value); err == nil && st.Mode().IsRegular() {
+		if data, err = readFile(value, 64<<10); err != nil {
+			return nil, fmt.Errorf("reading log key: %w", err)
+		}
+	}
+	der := data
+	if block, _ := pem.Decode(data); block != nil {
+		der = block.Bytes
+	} else if b, err := decodeBase64(strings.Join(strings.Fields(string(data)), "")); err == nil && len(b) > 0 {
+		der = b
+	}
+	if _, err := parsePublicKey(der); err != nil {
+		if len(der) == len(value) && string(der) == value {
+			return nil, fmt.Errorf("log key %s is neither a file nor PEM nor base64 of a public key", quote(value))
+		}
+		return nil, err
+	}
+	return der, nil
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return data, nil
+}
