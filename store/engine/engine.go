@@ -1,266 +1,181 @@
 package engine
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/url"
-	"os"
-	"os/exec"
-	"runtime"
-	"strings"
 	"sync"
 	"time"
 )
-
-// Options say how to run the engine. Dir and Library are needed.
-type Options struct {
-	Library string // path of libchdb, from Find
-	Dir     string // the engine's own directory
-
-	Port        int   // on 127.0.0.1; 0 for any
-	Memory      int64 // bytes the engine may use; 0 for 1.4 GB, or a third of the machine if that is less
-	Connections int   // statements at a time; 0 for 16
-	MaxInsert   int64 // bytes of one insert's body after decompression; 0 for 1 GiB
-
-	ReaderName     string // "reader" if empty
-	ReaderPassword string // generated if empty
-
-	Command []string     // program and arguments of the child; os.Executable() and "engine" if empty
-	Env     []string     // added to the child's environment
-	Log     *slog.Logger // nil for none
-}
-
-// writerName is the user that may do everything. Its password is new at each
-// start and known to parent and child only.
-const writerName = "ctappliance"
 
 // State of an engine.
 type State string
 
 const (
-	Starting   State = "starting"
-	Running    State = "running"
-	Restarting State = "restarting"
-	Stopped    State = "stopped"
+	Starting   State = "starting"   // the first child is on its way
+	Running    State = "running"    // a child answers
+	Restarting State = "restarting" // the last child has ended, the next is not ready
+	Stopped    State = "stopped"    // for good
 )
 
 // Status is what the status page shows.
 type Status struct {
 	State      State
-	PID        int
-	URL        string
-	BootID     string
-	Since      time.Time
-	Restarts   int
-	LastError  string
-	RSSAtStart int64
+	Since      time.Time // of State
+	PID        int       // of the child, 0 while there is none
+	URL        string    // "http://127.0.0.1:port"
+	BootID     string    // server epoch: new with each child
+	Version    string    // of the library
+	Sandbox    string    // "landlock N", or "none: " and why
+	Restarts   int       // since Start
+	LastError  string    // why the last child ended, or the last start failed
+	StartTook  time.Duration
+	RSSAtStart int64 // bytes the child held when it was ready, 0 if not known
 }
 
-// Engine is a supervised child process that runs the engine.
+// ErrStopped is what an engine gives that has been stopped.
+var ErrStopped = errors.New("the engine is stopped")
+
+// Engine is a supervised child process that runs the engine. Its methods may
+// be called from any goroutine.
 type Engine struct {
 	o      Options
-	log    *slog.Logger
 	secret string
 
 	cancel context.CancelFunc
-	done   chan struct{}
+	done   chan struct{} // closed when the supervisor has ended
 
 	mu      sync.Mutex
 	st      Status
 	proc    *process
-	changed chan struct{} // closed and replaced at each change of st
+	changed chan struct{} // closed and replaced when st changes
 }
 
-// process is one life of the child.
-type process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	ready  readyLine
-	exited chan struct{}
-	err    error // of Wait, after exited
-}
-
-// Start starts the engine and returns when it answers. Afterwards it is kept
-// running, with a growing pause between attempts, until Stop.
+// Start starts the engine and returns when it answers. From then on it is kept
+// running until Stop: a child that ends is replaced, at once and then with
+// pauses that double up to 30 s. ctx bounds the start only.
+//
+// The first start is not tried again: a library that cannot be loaded, a port
+// or a directory in use are for the operator to mend.
 func Start(ctx context.Context, o Options) (*Engine, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Connections == 0 {
-		o.Connections = 16
-	}
-	if o.MaxInsert == 0 {
-		o.MaxInsert = 1 << 30
-	}
-	if o.Memory == 0 {
-		o.Memory = 1_400_000_000
-	}
-	if o.ReaderName == "" {
-		o.ReaderName = "reader"
-	}
-	if o.ReaderPassword == "" {
-		o.ReaderPassword = rand.Text()
-	}
-	if len(o.Command) == 0 {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("starting engine: %w", err)
-		}
-		o.Command = []string{exe, "engine"}
+	if err := o.fill(); err != nil {
+		return nil, fmt.Errorf("starting engine: %w", err)
 	}
 	run, cancel := context.WithCancel(context.Background())
-	e := &Engine{o: o, log: o.Log, secret: rand.Text(), cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
-	e.set(func(s *Status) { s.State = Starting })
+	e := &Engine{o: o, secret: rand.Text(), cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	e.update(func(s *Status) { s.State = Starting })
 	p, err := e.spawn(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	e.began(p)
 	go e.supervise(run, p)
 	return e, nil
 }
 
-func (e *Engine) set(f func(*Status)) {
+// spawn starts a child and makes it the current one.
+func (e *Engine) spawn(ctx context.Context) (*process, error) {
+	t := time.Now()
+	p, err := spawn(ctx, &e.o, e.secret)
+	if err != nil {
+		return nil, err
+	}
+	took, rss := time.Since(t), residentMemory(p.ready.PID)
+	e.update(func(s *Status) {
+		e.proc = p
+		s.State, s.PID, s.URL, s.BootID = Running, p.ready.PID, p.ready.URL, p.ready.BootID
+		s.Version, s.Sandbox, s.StartTook, s.RSSAtStart = p.ready.Version, p.ready.Sandbox, took, rss
+	})
+	e.o.Log.Info("engine runs", "pid", p.ready.PID, "url", p.ready.URL, "version", p.ready.Version, "sandbox", p.ready.Sandbox, "took", took, "rss", rss)
+	return p, nil
+}
+
+// update changes the status and wakes whoever waits for it.
+func (e *Engine) update(f func(*Status)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	before := e.st.State
 	f(&e.st)
-	e.st.Since = time.Now()
+	if e.st.State != before {
+		e.st.Since = time.Now()
+	}
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-func (e *Engine) began(p *process) {
-	e.mu.Lock()
-	e.proc = p
-	e.mu.Unlock()
-	e.set(func(s *Status) {
-		s.State, s.PID, s.URL, s.BootID = Running, p.ready.PID, p.ready.URL, p.ready.BootID
+// ended notes that p is dead. It may be called more than once.
+func (e *Engine) ended(p *process) {
+	e.update(func(s *Status) {
+		if s.State == Running && s.BootID == p.ready.BootID {
+			s.State, s.PID = Restarting, 0
+			s.LastError = fmt.Sprintf("engine process %d ended: %v", p.ready.PID, p.err)
+			s.Restarts++
+		}
 	})
 }
 
-// spawn starts one child and waits for its ready line.
-func (e *Engine) spawn(ctx context.Context) (*process, error) {
-	cmd := exec.Command(e.o.Command[0], e.o.Command[1:]...)
-	cmd.Env = append(os.Environ(), e.o.Env...)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("starting engine: %w", err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("starting engine: %w", err)
-	}
-	cmd.Stderr = &logWriter{log: e.log}
-	dieWithParent(cmd)
-	p := &process{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
-	started := make(chan error, 1)
-	lines := make(chan readyLine, 1)
-	go func() {
-		// The kernel's word "parent" in the parent-death signal means the
-		// thread that forked: it must live as long as the child may.
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		rd := bufio.NewReaderSize(stdout, 64<<10)
-		var l readyLine
-		if b, err := rd.ReadSlice('\n'); err == nil {
-			if json.Unmarshal(b, &l) != nil {
-				l.Error = fmt.Sprintf("the engine process said %.200q instead of its address", b)
-			}
-			lines <- l
-			io.Copy(io.Discard, rd)
-		}
-		close(lines)
-		p.err = cmd.Wait()
-		close(p.exited)
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("starting engine: %w", err)
-	}
-	conf, _ := json.Marshal(childConfig{
-		Library: e.o.Library, Dir: e.o.Dir, Port: e.o.Port, Memory: e.o.Memory, Connections: e.o.Connections, MaxInsert: e.o.MaxInsert,
-		Writer: writerName, WriterSecret: e.secret, Reader: e.o.ReaderName, ReaderSecret: e.o.ReaderPassword,
-	})
-	stdin.Write(append(conf, '\n'))
-	select {
-	case l, ok := <-lines:
-		if !ok {
-			<-p.exited
-			return nil, fmt.Errorf("starting engine: the process ended before it was ready: %v", p.err)
-		}
-		if l.Error != "" {
-			p.stop(time.Second)
-			return nil, fmt.Errorf("starting engine: %s", l.Error)
-		}
-		p.ready = l
-		return p, nil
-	case <-ctx.Done():
-		p.stop(0)
-		return nil, fmt.Errorf("starting engine: %w", ctx.Err())
-	}
-}
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 30 * time.Second
+)
 
-// stop closes the child's standard input, waits, then kills.
-func (p *process) stop(grace time.Duration) {
-	p.stdin.Close()
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	select {
-	case <-p.exited:
-	case <-t.C:
-		p.cmd.Process.Kill()
-		<-p.exited
-	}
-}
-
+// supervise owns the child until ctx is done.
 func (e *Engine) supervise(ctx context.Context, p *process) {
 	defer close(e.done)
-	pause := 100 * time.Millisecond
+	defer e.update(func(s *Status) { s.State, s.PID = Stopped, 0 })
+	pause := minPause
 	for {
 		began := time.Now()
+		watch, stopWatch := context.WithCancel(ctx)
+		go p.watch(watch, e.o.Log)
 		select {
 		case <-ctx.Done():
-			p.stop(15 * time.Second)
-			e.set(func(s *Status) { s.State, s.PID = Stopped, 0 })
+			stopWatch()
+			p.stop(stopTimeout)
 			return
 		case <-p.exited:
+			stopWatch()
 		}
-		if time.Since(began) > time.Minute {
-			pause = 100 * time.Millisecond
+		e.ended(p)
+		e.o.Log.Warn("engine ended", "pid", p.ready.PID, "err", p.err, "lived", time.Since(began))
+		if time.Since(began) > maxPause {
+			pause = minPause
 		}
-		err := fmt.Errorf("engine process %d ended: %v", p.ready.PID, p.err)
-		for {
-			e.log.Warn("engine ended; starting it again", "err", err, "pause", pause)
-			e.set(func(s *Status) { s.State, s.PID, s.LastError = Restarting, 0, err.Error(); s.Restarts++ })
-			t := time.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				e.set(func(s *Status) { s.State = Stopped })
-				return
-			case <-t.C:
-			}
-			pause = min(2*pause, 30*time.Second)
-			if p, err = e.spawn(ctx); err == nil {
-				e.began(p)
-				break
-			}
+		if p, pause = e.respawn(ctx, pause); p == nil {
+			return
 		}
 	}
 }
 
-// Stop ends the child and waits until it is gone.
+// respawn tries until there is a child or ctx is done, when it returns nil. It
+// also returns the pause to make before the next attempt: a child that starts
+// and soon dies, again and again, is no reason to use a core.
+func (e *Engine) respawn(ctx context.Context, pause time.Duration) (*process, time.Duration) {
+	for {
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil, 0
+		case <-t.C:
+		}
+		pause = min(2*pause, maxPause)
+		p, err := e.spawn(ctx)
+		if err == nil {
+			return p, pause
+		}
+		if ctx.Err() != nil {
+			return nil, 0
+		}
+		e.o.Log.Error("engine does not start", "err", err, "pause", pause)
+		e.update(func(s *Status) { s.LastError = err.Error() })
+	}
+}
+
+// Stop ends the child, gives its statements time to finish, and returns when
+// it is gone. It may be called more than once.
 func (e *Engine) Stop() {
 	e.cancel()
 	<-e.done
@@ -274,20 +189,29 @@ func (e *Engine) Status() Status {
 }
 
 // URL is where the engine answers, "http://127.0.0.1:port". It changes with
-// each start of the child unless a port is configured.
+// each child unless Options.Port is set.
 func (e *Engine) URL() string { return e.Status().URL }
 
-// BootID is new at each start of the child: the server epoch.
+// BootID is the server epoch: new with each child, since the engine has no
+// serverUUID and no uptime of its own.
 func (e *Engine) BootID() string { return e.Status().BootID }
 
 // PID is the child's, 0 while there is none.
 func (e *Engine) PID() int { return e.Status().PID }
 
-// DSN is a clickhouse-go DSN of the writer. It holds a secret.
-func (e *Engine) DSN() string {
-	u, _ := url.Parse(e.URL())
-	u.User = url.UserPassword(writerName, e.secret)
-	u.Path = "/"
+// DSN is the writer's, for clickhouse-go. It holds a secret, and is good for
+// the present child only unless Options.Port is set.
+func (e *Engine) DSN() string { return dsn(e.URL(), writerName, e.secret) }
+
+// ReaderDSN is the read-only user's.
+func (e *Engine) ReaderDSN() string { return dsn(e.URL(), e.o.ReaderName, e.o.ReaderPassword) }
+
+func dsn(base, user, password string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		panic("engine URL does not parse: " + base) // spawn checked it
+	}
+	u.User, u.Path = url.UserPassword(user, password), "/"
 	return u.String()
 }
 
@@ -299,29 +223,29 @@ func (e *Engine) ReaderCredentials() (user, password string) {
 	return e.o.ReaderName, e.o.ReaderPassword
 }
 
-// Fence kills the child and waits until it is dead; the supervisor then starts
-// another. When Fence returns nil no statement begun before it can still write.
+// Fence kills the child and returns when it is dead and, with it, its lock on
+// the directory gone; the supervisor then starts another. After a nil no
+// statement begun before the call can still write anything. Wait tells when
+// the next child answers.
 func (e *Engine) Fence(ctx context.Context) error {
 	e.mu.Lock()
 	p := e.proc
 	e.mu.Unlock()
-	if p == nil {
-		return nil
-	}
-	p.cmd.Process.Kill()
+	p.kill()
 	select {
 	case <-p.exited:
+		e.ended(p)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for engine process %d to die: %w", p.ready.PID, ctx.Err())
 	}
 }
 
-// Wait waits until the engine runs.
+// Wait waits until a child answers. After Stop it gives ErrStopped.
 func (e *Engine) Wait(ctx context.Context) error {
 	for {
 		e.mu.Lock()
-		st, ch := e.st, e.changed
+		st, changed := e.st, e.changed
 		e.mu.Unlock()
 		switch st.State {
 		case Running:
@@ -330,35 +254,9 @@ func (e *Engine) Wait(ctx context.Context) error {
 			return ErrStopped
 		}
 		select {
-		case <-ch:
+		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for engine: %w; last error: %s", ctx.Err(), st.LastError)
+			return fmt.Errorf("waiting for the engine: %w; last error: %s", ctx.Err(), st.LastError)
 		}
 	}
-}
-
-// ErrStopped is what waiting for a stopped engine gives.
-var ErrStopped = errors.New("the engine is stopped")
-
-// logWriter passes the child's standard error on, line by line.
-type logWriter struct {
-	log *slog.Logger
-	buf []byte
-}
-
-func (w *logWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 {
-			w.buf = append(w.buf, p[:min(len(p), 4096-min(len(w.buf), 4096))]...)
-			break
-		}
-		w.buf = append(w.buf, p[:i]...)
-		if s := strings.TrimSpace(string(w.buf[:min(len(w.buf), 4096)])); s != "" {
-			w.log.Info("engine says", "line", s)
-		}
-		w.buf, p = w.buf[:0], p[i+1:]
-	}
-	return n, nil
 }

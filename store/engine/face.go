@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -153,13 +152,18 @@ func (f *face) serveQuery(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "Ok.\n")
 		return
 	}
-	req, err := f.parse(r)
+	req, err := f.parse(w, r)
 	if req != nil && req.queryID != "" {
 		w.Header().Set("X-ClickHouse-Query-Id", req.queryID)
 	}
 	if err != nil {
 		f.fail(w, req, 0, err)
 		return
+	}
+	if r.Method != http.MethodPost {
+		// A link or an image in a page makes a browser GET; as with the server,
+		// GET cannot change anything.
+		req.settings = append(req.settings, setting{"readonly", "2"})
 	}
 	ctx := r.Context()
 	l, err := f.pool.acquire(ctx, req.role, running{QueryID: req.queryID, User: req.user, Kind: kindOf(req.stmt)}, req.q.Get("database"), req.settings)
@@ -168,6 +172,17 @@ func (f *face) serveQuery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer l.release()
+	if req.role == roleReader {
+		// The engine's own parser has the last word on what only reads.
+		class, n, err := l.c.analyse(req.stmt.sql)
+		if err == nil && n > 0 && (class != classReadOnly || n != 1) {
+			err = exceptionf(codeReadonly, "READONLY", "%s: Cannot execute query in readonly mode", req.user)
+		}
+		if err != nil {
+			f.fail(w, req, 0, err)
+			return
+		}
+	}
 	if req.stmt.insert {
 		f.insert(w, r, req, l)
 		return
@@ -183,7 +198,7 @@ func kindOf(s statement) string {
 }
 
 // parse reads URL, headers and as much of the body as is SQL.
-func (f *face) parse(r *http.Request) (*request, error) {
+func (f *face) parse(w http.ResponseWriter, r *http.Request) (*request, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, exceptionf(codeBadArguments, "BAD_ARGUMENTS", "The query string does not parse: %v", err)
@@ -224,7 +239,7 @@ func (f *face) parse(r *http.Request) (*request, error) {
 			req.settings = append(req.settings, setting{name, v})
 		}
 	}
-	if err := req.readBody(r, f.maxInsert); err != nil {
+	if err := req.readBody(http.NewResponseController(w), r, f.maxInsert, f.readTimeout); err != nil {
 		return req, err
 	}
 	if req.role == roleReader {
@@ -236,11 +251,15 @@ func (f *face) parse(r *http.Request) (*request, error) {
 }
 
 // readBody decodes the body and parses the statement out of URL and body.
-func (req *request) readBody(r *http.Request, maxInsert int64) error {
+func (req *request) readBody(rc *http.ResponseController, r *http.Request, maxInsert int64, readTimeout time.Duration) error {
 	body := io.Reader(http.NoBody)
 	if r.Method == http.MethodPost {
 		var err error
-		if body, err = decodeBody(r, req.q.Get("decompress") == "1"); err != nil {
+		limit := maxFrame
+		if req.role == roleReader {
+			limit = maxStatement
+		}
+		if body, err = decodeBody(r, req.q.Get("decompress") == "1", limit); err != nil {
 			return err
 		}
 	}
@@ -259,10 +278,12 @@ func (req *request) readBody(r *http.Request, maxInsert int64) error {
 		}
 		text += "\n"
 	}
+	rc.SetReadDeadline(time.Now().Add(readTimeout))
 	head, err := io.ReadAll(io.LimitReader(body, maxStatement+1-int64(len(text))))
 	if err != nil {
 		return bodyError(err)
 	}
+	rc.SetReadDeadline(time.Time{})
 	text += string(head)
 	st, err := parseStatement(text)
 	if err != nil && len(text) > maxStatement && strings.EqualFold(firstWord(text), "INSERT") {
@@ -329,34 +350,28 @@ func (f *face) feed(w http.ResponseWriter, ins *inserter, req *request) error {
 	}
 	rc := http.NewResponseController(w)
 	buf := make([]byte, insertChunk)
+	n := 0
 	for {
-		// A client that stalls would hold a connection and a table's lock.
+		// A client that stalls would hold a connection and a statement slot.
 		rc.SetReadDeadline(time.Now().Add(f.readTimeout))
-		n, err := io.ReadAtLeast(req.body, buf, len(buf))
-		if n > 0 {
+		m, err := req.body.Read(buf[n:])
+		n += m
+		// Only a bare io.EOF is the end; a body cut short says something else.
+		if n == len(buf) || err == io.EOF {
 			if err := ins.append(buf[:n]); err != nil {
 				return err
 			}
+			n = 0
 		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, errShortBody):
+		if err == io.EOF {
+			rc.SetReadDeadline(time.Time{})
 			return nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			// ReadAtLeast says so at the end of a body that is no multiple of
-			// the chunk; a body cut short says so too. One more read tells.
-			if _, err := req.body.Read(buf[:1]); errors.Is(err, io.EOF) {
-				return nil
-			} else if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
-			return bodyError(io.ErrUnexpectedEOF)
-		case err != nil:
+		}
+		if err != nil {
 			return bodyError(err)
 		}
 	}
 }
-
-var errShortBody = errors.New("end of body")
 
 // summary writes the header that says what a statement did.
 func summary(w http.ResponseWriter, st stats) {
@@ -558,26 +573,22 @@ func (f *face) fail(w http.ResponseWriter, req *request, status int, err error) 
 // statusOf is the server's mapping of codes to HTTP.
 func statusOf(code int) int {
 	switch code {
-	case codeAuthFailed, 192, 193, 497: // unknown user, wrong password, access denied
+	case 194: // REQUIRED_PASSWORD
+		return http.StatusUnauthorized
+	case codeAuthFailed, 192, 193, 511: // unknown user, wrong password, unknown role
 		return http.StatusForbidden
-	case codeSyntax, 6, 26, 27, 38, 41, 53, 72, 130, 456, 457, 46, 47, 35, 42, 43, 44, 50, 70, 117, codeBadArguments, codeUnknownFormat:
+	case 6, 26, 27, 36, 38, 41, 53, codeSyntax, 70, 72, 117, 130, 456, 457: // what does not parse
 		return http.StatusBadRequest
-	case 60, 81, 16, 115, 20: // unknown table, database, column, setting
+	case 46, 47, 50, 56, 60, 63, codeUnknownFormat, 78, 81, 115, 336: // what is unknown
 		return http.StatusNotFound
-	case codeReadonly:
-		return http.StatusForbidden
+	case codeTooBig, 158, 289: // too many bytes, too many rows
+		return http.StatusInternalServerError
 	case codeHTTPLengthRequired:
 		return http.StatusLengthRequired
-	case codeTooBig, 158, 241:
-		return http.StatusInternalServerError
 	case codeUnsupported:
 		return http.StatusNotImplemented
 	case codeTimeout:
 		return http.StatusRequestTimeout
-	case codeTooManyQueries:
-		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }
-
-var _ = bytes.MinRead

@@ -36,6 +36,8 @@ type library struct {
 	insertError  func(stream uintptr) string
 	insertFree   func(stream uintptr)
 
+	classify func(conn uintptr, sql unsafe.Pointer, sqlLen uintptr, db unsafe.Pointer, dbLen uintptr, out unsafe.Pointer) int32
+
 	resultBuffer       func(res uintptr) unsafe.Pointer
 	resultLength       func(res uintptr) uintptr
 	resultError        func(res uintptr) string
@@ -84,6 +86,7 @@ func loadLibrary(path string) (lib *library, err error) {
 		{&lib.insertCancel, "chdb_stream_cancel_insert"},
 		{&lib.insertError, "chdb_stream_insert_error"},
 		{&lib.insertFree, "chdb_destroy_insert_stream"},
+		{&lib.classify, "chdb_classify_query_n"},
 		{&lib.resultBuffer, "chdb_result_buffer"},
 		{&lib.resultLength, "chdb_result_length"},
 		{&lib.resultError, "chdb_result_error"},
@@ -255,6 +258,31 @@ func (c *conn) exec(sql string) error {
 	r, err := c.run(sql, "Null", nil)
 	r.free()
 	return err
+}
+
+// queryClass is what the engine's parser says a statement does to state that
+// outlives it.
+type queryClass uint32
+
+const (
+	classReadOnly queryClass = 0
+	classMutating queryClass = 1
+	classGlobal   queryClass = 2 // mutates something outside a database
+	classControl  queryClass = 3 // KILL, SYSTEM, SET and the like
+	classUnknown  queryClass = 4 // did not parse
+)
+
+// analyse asks the engine's own parser what sql is, without running it. count
+// is the number of statements in it, 0 where it does not parse.
+func (c *conn) analyse(sql string) (class queryClass, count uint32, err error) {
+	// chdb_query_analysis_v1: size, statements, flags, class.
+	var out [4]uint32
+	out[0] = uint32(unsafe.Sizeof(out))
+	q := []byte(sql)
+	if c.lib.classify(c.handle(), bytePtr(q), uintptr(len(q)), nil, 0, unsafe.Pointer(&out)) != 0 {
+		return classUnknown, 0, errors.New("the engine would not say what the statement is")
+	}
+	return queryClass(out[3]), out[1], nil
 }
 
 // rows is a result that comes in pieces.

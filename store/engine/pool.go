@@ -92,7 +92,7 @@ func (p *pool) acquire(ctx context.Context, r role, info running, database strin
 	case <-ctx.Done():
 		return nil, exceptionf(codeTooManyQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "All %d statement slots are busy: %v", cap(p.slots), ctx.Err())
 	}
-	l, err := p.open(r, info, database, settings)
+	l, err := p.begin(r, info, database, settings)
 	if err != nil {
 		<-p.slots
 		return nil, err
@@ -100,7 +100,7 @@ func (p *pool) acquire(ctx context.Context, r role, info running, database strin
 	return l, nil
 }
 
-func (p *pool) open(r role, info running, database string, settings []setting) (*lease, error) {
+func (p *pool) begin(r role, info running, database string, settings []setting) (*lease, error) {
 	c, err := p.lib.open("--path=" + p.path)
 	if err != nil {
 		return nil, exceptionf(codeUnknown, "UNKNOWN_EXCEPTION", "%v", err)

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// process is one life of the child.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	ready  readyLine
+	exited chan struct{}
+	err    error // how it ended; read after exited
+}
+
+// Times of a child's life.
+const (
+	startTimeout   = 5 * time.Minute // a big database takes long to open after a crash
+	stopTimeout    = 30 * time.Second
+	healthInterval = 5 * time.Second
+	healthFailures = 6 // in a row, until the child counts as hung
+)
+
+// spawn starts one child and waits until it is ready.
+func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	conf, err := json.Marshal(childConfig{
+		Parent: os.Getpid(), Port: o.Port, Memory: o.Memory, Connections: o.Connections, MaxInsert: o.MaxInsert,
+		Writer: writerName, WriterSecret: secret, Reader: o.ReaderName, ReaderSecret: o.ReaderPassword,
+		ReaderSeconds: o.ReaderSeconds, ReaderMemory: o.ReaderMemory, ReaderResult: o.ReaderResult,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting engine: %w", err)
+	}
+	cmd := exec.Command(o.Command[0], o.Command[1:]...)
+	cmd.Env = o.environ()
+	cmd.Dir = "/"
+	cmd.WaitDelay = 5 * time.Second
+	tail := &logWriter{log: o.Log}
+	cmd.Stderr = tail
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting engine: %w", err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting engine: %w", err)
+	}
+	p := &process{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	started, said := make(chan error, 1), make(chan readyLine, 1)
+	go p.live(stdout, started, said)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting engine: %w", err)
+	}
+	// The write may fail only if the child is dead, which said tells.
+	stdin.Write(append(conf, '\n'))
+	select {
+	case l, ok := <-said:
+		if !ok {
+			<-p.exited
+			return nil, fmt.Errorf("starting engine: the process ended before it was ready (%v); it said: %s", p.err, tail.last())
+		}
+		if l.Error != "" {
+			p.stop(time.Second)
+			return nil, fmt.Errorf("starting engine: %s", l.Error)
+		}
+		p.ready = l
+		return p, nil
+	case <-ctx.Done():
+		p.stop(0)
+		return nil, fmt.Errorf("starting engine: %w", ctx.Err())
+	}
+}
+
+// live runs the child from start to end on a thread of its own. The kernel's
+// word "parent", in the signal that ends a child with it, means the thread
+// that forked: this one must live as long as the child.
+func (p *process) live(stdout io.Reader, started chan<- error, said chan<- readyLine) {
+	runtime.LockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	rd := bufio.NewReaderSize(stdout, 16<<10)
+	if b, err := rd.ReadSlice('\n'); err == nil {
+		var l readyLine
+		if json.Unmarshal(b, &l) != nil || l.Error == "" && !l.plausible() {
+			l = readyLine{Error: fmt.Sprintf("the process said %.200q instead of its address", b)}
+		}
+		said <- l
+		io.Copy(io.Discard, rd)
+	}
+	close(said)
+	p.err = p.cmd.Wait()
+	close(p.exited)
+}
+
+// plausible tells whether a child that says it is ready also says where.
+func (l readyLine) plausible() bool {
+	u, err := url.Parse(l.URL)
+	return err == nil && u.Scheme == "http" && u.Host != "" && l.BootID != ""
+}
+
+// stop closes the child's standard input, which tells it to end, waits, and
+// kills it if that was not enough. It returns when the child is dead.
+func (p *process) stop(grace time.Duration) {
+	p.stdin.Close()
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-p.exited:
+	case <-t.C:
+		p.kill()
+		<-p.exited
+	}
+}
+
+func (p *process) kill() { p.cmd.Process.Kill() }
+
+// watch asks the child whether it lives, until it has ended or ctx is done;
+// one that stays silent is killed.
+func (p *process) watch(ctx context.Context, log *slog.Logger) {
+	client := &http.Client{Timeout: healthInterval, Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.exited:
+			return
+		case <-tick.C:
+		}
+		if err := ping(ctx, client, p.ready.URL); err == nil {
+			failed = 0
+			continue
+		} else if failed++; failed < healthFailures {
+			log.Warn("engine does not answer", "pid", p.ready.PID, "err", err, "failures", failed)
+			continue
+		}
+		log.Error("engine hangs; killing it", "pid", p.ready.PID)
+		p.kill()
+		return
+	}
+}
+
+func ping(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/ping", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// logWriter passes the child's standard error on, line by line, and keeps the
+// last line. A line is cut at maxLogLine; the rest of it is dropped.
+type logWriter struct {
+	log  *slog.Logger
+	buf  []byte
+	prev string
+}
+
+const maxLogLine = 2048
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		part := p
+		if i >= 0 {
+			part = p[:i]
+		}
+		w.buf = append(w.buf, part[:min(len(part), maxLogLine-len(w.buf))]...)
+		if i < 0 {
+			break
+		}
+		if s := strings.TrimSpace(string(w.buf)); s != "" {
+			w.prev = s
+			w.log.Info("engine says", "line", s)
+		}
+		w.buf, p = w.buf[:0], p[i+1:]
+	}
+	return n, nil
+}
+
+// last is the last whole line; call it after the child has exited.
+func (w *logWriter) last() string {
+	if w.prev == "" {
+		return "nothing"
+	}
+	return w.prev
+}
