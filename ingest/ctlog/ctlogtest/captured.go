@@ -61,7 +61,8 @@ func (r *reader) timestamped() Entry {
 }
 
 // readCaptured reads the captured entries below dir: those of a static log,
-// then those of two RFC 6962 logs. The static ones name their issuers by hash;
+// then those of two RFC 6962 logs. Full tiles are read only: the partial one that
+// lies beside them is an older state of the last. The static ones name their issuers by hash;
 // an issuer that is not among the captured certificates is left out of the
 // chain, so that every chain can be served.
 func readCaptured(dir string, h *hierarchy) ([]Entry, error) {
@@ -74,15 +75,11 @@ func readCaptured(dir string, h *hierarchy) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	partial, err := filepath.Glob(filepath.Join(dir, "static", "navigli2025h2", "tile", "data", "*.p", "*"))
-	if err != nil {
-		return nil, err
-	}
 	sort.Strings(tiles)
-	if len(tiles)+len(partial) == 0 {
+	if len(tiles) == 0 {
 		return nil, fmt.Errorf("no tiles in %s: is it the data directory?", dir)
 	}
-	for _, name := range append(tiles, partial...) {
+	for _, name := range tiles {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
@@ -102,9 +99,6 @@ func readCaptured(dir string, h *hierarchy) ([]Entry, error) {
 		}
 		if r.err != nil {
 			return nil, fmt.Errorf("%s: %w", name, r.err)
-		}
-		if len(out)%blockSize != 0 {
-			break // the partial tile is the last
 		}
 	}
 	answers, err := filepath.Glob(filepath.Join(dir, "rfc6962", "get-entries-*.json"))
