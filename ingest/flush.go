@@ -10,7 +10,7 @@ import (
 
 // flush is a cut in the making: rows of consecutive WAL records.
 type flush struct {
-	first, next uint64 // WAL seqs [first, next)
+	first, next uint64         // WAL seqs [first, next)
 	parts       [][]schema.Row // one per record
 	count       int            // rows in parts
 	issuers     map[schema.Hash]schema.Issuer

@@ -133,4 +133,3 @@ func (a *Appliance) rebuildMarks() error {
 	}
 	return nil
 }
-

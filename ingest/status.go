@@ -15,14 +15,14 @@ import (
 // Status is what the appliance says of itself. It is plain data: it travels
 // through the control socket as JSON.
 type Status struct {
-	Running  bool      `json:"running"`
-	PID      int       `json:"pid,omitempty"`
-	Since    time.Time `json:"since"`
-	Logs     []LogStatus
-	WAL      WALStatus
-	Delivery DeliveryStatus
-	Alarms   []string `json:"alarms"`  // what must never happen, and did
-	Alarmed  uint64   `json:"alarmed"` // how often
+	Running  bool           `json:"running"`
+	PID      int            `json:"pid,omitempty"`
+	Since    time.Time      `json:"since"`
+	Logs     []LogStatus    `json:"logs"`
+	WAL      WALStatus      `json:"wal"`
+	Delivery DeliveryStatus `json:"delivery"`
+	Alarms   []string       `json:"alarms"`  // what must never happen, and did
+	Alarmed  uint64         `json:"alarmed"` // how often
 }
 
 // LogStatus is one log's line.

@@ -148,4 +148,3 @@ func (d *deliverer) proveOrRepeat(ctx context.Context, seg wal.SegmentInfo, rang
 	}
 	return nil
 }
-

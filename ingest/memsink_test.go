@@ -1,0 +1,164 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"ctappliance/schema"
+)
+
+// memSink is a ledger in memory. It fails on demand in both ways: before and
+// after the rows are in.
+type memSink struct {
+	mu         sync.Mutex
+	ledger     map[entryKey]int
+	rows       map[entryKey]schema.Row
+	dependents map[entryKey]bool
+	issuers    map[schema.Hash]bool
+	logs       map[schema.Hash]schema.Log
+	tokens     map[string]bool // of ledger inserts, when dedup
+	dedup      bool
+
+	fail   func(op string, f *schema.Flush) error // before the rows
+	failed func(op string, f *schema.Flush) error // after them
+	calls  map[string]int
+}
+
+func newMemSink() *memSink {
+	return &memSink{ledger: map[entryKey]int{}, rows: map[entryKey]schema.Row{}, dependents: map[entryKey]bool{}, issuers: map[schema.Hash]bool{},
+		logs: map[schema.Hash]schema.Log{}, tokens: map[string]bool{}, calls: map[string]int{}}
+}
+
+func (s *memSink) begin(op string, f *schema.Flush) error {
+	s.calls[op]++
+	if s.fail != nil {
+		return s.fail(op, f)
+	}
+	return nil
+}
+
+func (s *memSink) end(op string, f *schema.Flush) error {
+	if s.failed != nil {
+		return s.failed(op, f)
+	}
+	return nil
+}
+
+func (s *memSink) InsertDependents(_ context.Context, f *schema.Flush) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin("dependents", f); err != nil {
+		return err
+	}
+	for i := range f.Rows {
+		s.dependents[entryKey{f.Rows[i].LogID, f.Rows[i].Index}] = true
+	}
+	for _, i := range f.Issuers {
+		s.issuers[i.Fingerprint] = true
+	}
+	return s.end("dependents", f)
+}
+
+func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin("ledger", f); err != nil {
+		return err
+	}
+	if s.dedup && s.tokens[token(f)] {
+		return s.end("ledger", f) // swallowed
+	}
+	s.tokens[token(f)] = true
+	for i := range f.Rows {
+		r := &f.Rows[i]
+		if keep == nil || keep(r) {
+			k := entryKey{r.LogID, r.Index}
+			if !s.dependents[k] {
+				return errors.New("a ledger row came before its dependents")
+			}
+			s.ledger[k]++
+			s.rows[k] = *r
+		}
+	}
+	return s.end("ledger", f)
+}
+
+func token(f *schema.Flush) string { return fmt.Sprintf("%d:g%d", f.ID, f.Generation) }
+
+func (s *memSink) Fence(context.Context, uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls["fence"]++
+	return nil
+}
+
+func (s *memSink) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proof, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin("prove", nil); err != nil {
+		return nil, err
+	}
+	out := make([]schema.Proof, len(ranges))
+	for i, r := range ranges {
+		out[i].Range = r
+		for k, n := range s.ledger {
+			if k.log == r.Log && k.index >= r.From && k.index < r.To {
+				out[i].Count += uint64(n)
+				out[i].Unique++
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *memSink) Indices(_ context.Context, r schema.Range) ([]uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []uint64
+	for k := range s.ledger {
+		if k.log == r.Log && k.index >= r.From && k.index < r.To {
+			out = append(out, k.index)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func (s *memSink) Epoch(context.Context) (string, error) { return "1", nil }
+
+func (s *memSink) PutLogs(_ context.Context, logs []schema.Log) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range logs {
+		s.logs[l.ID] = l
+	}
+	return nil
+}
+
+// check says how the ledger differs from exactly [from, to) of a log.
+func (s *memSink) check(log, from, to uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lost, doubled, foreign int
+	for i := from; i < to; i++ {
+		switch s.ledger[entryKey{log, i}] {
+		case 0:
+			lost++
+		case 1:
+		default:
+			doubled++
+		}
+	}
+	for k := range s.ledger {
+		if k.log == log && (k.index < from || k.index >= to) {
+			foreign++
+		}
+	}
+	if lost+doubled+foreign > 0 {
+		return fmt.Errorf("of [%d,%d): %d lost, %d doubled, %d outside", from, to, lost, doubled, foreign)
+	}
+	return nil
+}
