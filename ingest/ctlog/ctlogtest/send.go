@@ -59,8 +59,9 @@ func (l *Log) instead(w http.ResponseWriter, r *http.Request, d drawn) (answer, 
 }
 
 // send writes an answer with the faults of transport that were drawn. It
-// returns the status, 0 if the body did not go out whole, and the body's bytes.
-func (l *Log) send(w http.ResponseWriter, r *http.Request, a answer, d drawn) (int, int64) {
+// returns the status, 0 if the body did not go out whole and sound, and the
+// body's bytes.
+func (l *Log) send(w http.ResponseWriter, r *http.Request, a answer, d drawn) (status int, n int64) {
 	h := w.Header()
 	h.Set("Content-Type", a.ctype)
 	if a.cache != "" {
@@ -79,17 +80,21 @@ func (l *Log) send(w http.ResponseWriter, r *http.Request, a answer, d drawn) (i
 	for _, p := range a.body {
 		size += len(p)
 	}
+	spoilt := false
 	if _, ok := d[TruncatedGzip]; ok {
 		whole := bytes.Join(a.body, nil)
 		if !a.gzip {
 			whole = gzipped(whole, gzip.BestSpeed)
 		}
-		a.gzip, a.to = true, a.from
+		a.gzip, spoilt = true, true
 		a.body, size = [][]byte{whole[:len(whole)/2]}, len(whole)/2
 	}
 	if _, ok := d[BadJSON]; ok {
 		whole := bytes.Join(a.body, nil)
-		a.body, size = [][]byte{whole[:len(whole)/2]}, len(whole)/2
+		a.body, size, spoilt = [][]byte{whole[:len(whole)/2]}, len(whole)/2, true
+	}
+	if spoilt {
+		defer func() { status = 0 }()
 	}
 	if a.gzip {
 		h.Set("Content-Encoding", "gzip")

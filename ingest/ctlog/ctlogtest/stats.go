@@ -15,7 +15,7 @@ type Stats struct {
 	HeadTime uint64 `json:"head_time"` // milliseconds since 1970
 
 	Requests map[Class]uint64  `json:"requests"`
-	Statuses map[string]uint64 `json:"statuses"` // "data 200"; status 0 is an answer that was broken off
+	Statuses map[string]uint64 `json:"statuses"` // "data 200"; status 0 is an answer that a fault or the client broke off
 	Refused  uint64            `json:"refused"`  // 429 answers
 	Bytes    uint64            `json:"bytes"`    // of bodies as sent
 
