@@ -49,6 +49,7 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
 	netip.MustParsePrefix("240.0.0.0/4"),     // reserved, broadcast
 	netip.MustParsePrefix("::/96"),           // IPv4-compatible, unspecified, loopback
+	netip.MustParsePrefix("64:ff9b:1::/48"),  // NAT64 of a local network
 	netip.MustParsePrefix("100::/64"),        // discard
 	netip.MustParsePrefix("2001:db8::/32"),   // documentation
 	netip.MustParsePrefix("fec0::/10"),       // site-local

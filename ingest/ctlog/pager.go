@@ -32,7 +32,7 @@ type pager struct {
 
 const (
 	firstTrial = 16
-	lastTrial  = 1 << 14
+	lastTrial  = 1024
 	noTrial    = 1<<64 - 1
 )
 
