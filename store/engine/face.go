@@ -60,7 +60,7 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		io.WriteString(w, "Ok.\n")
-	case "/running":
+	case "/running", "/fence":
 		f.serveRunning(w, r)
 	case "/":
 		f.serveQuery(w, r)
@@ -102,23 +102,31 @@ func (f *face) authenticate(r *http.Request, q url.Values) (string, role, error)
 }
 
 // serveRunning tells which statements run whose query_id begins with the given
-// one. A statement leaves the list when the engine's call has returned, so an
-// empty list is proof that none of them will still write.
+// one. A statement leaves the list when the engine's call has returned. With
+// POST /fence no further ones begin: a request may still be on its way, in
+// some buffer, when its sender has long given up.
 func (f *face) serveRunning(w http.ResponseWriter, r *http.Request) {
-	_, ro, err := f.authenticate(r, r.URL.Query())
+	q := r.URL.Query()
+	_, ro, err := f.authenticate(r, q)
 	if err == nil && ro != roleWriter {
-		err = exceptionf(codeReadonly, "READONLY", "/running is for the writer")
+		err = exceptionf(codeReadonly, "READONLY", "%s is for the writer", r.URL.Path)
+	}
+	list := []running{}
+	switch {
+	case err != nil:
+	case r.URL.Path == "/fence" && r.Method != http.MethodPost:
+		err = exceptionf(codeUnsupported, "NOT_IMPLEMENTED", "/fence takes POST")
+	case r.URL.Path == "/fence":
+		list, err = f.pool.fence(q.Get("query_id"))
+	default:
+		list = f.pool.list(q.Get("query_id"))
 	}
 	if err != nil {
 		f.fail(w, nil, 0, err)
 		return
 	}
-	list := f.pool.list(r.URL.Query().Get("query_id"))
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	json.NewEncoder(w).Encode(struct {
-		BootID  string    `json:"boot_id"`
-		Running []running `json:"running"`
-	}{f.pool.boot, list})
+	json.NewEncoder(w).Encode(runningAnswer{f.pool.boot, list})
 }
 
 // request is one call of /, taken apart.

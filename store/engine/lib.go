@@ -218,7 +218,7 @@ func (l *library) open(args ...string) (*conn, error) {
 	argv = append(argv, nil)
 	p := l.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0]))
 	if p == nil || *(*uintptr)(p) == 0 {
-		return nil, errors.New("opening engine connection: the library refused without saying why; its standard error may tell")
+		return nil, exceptionf(codeUnknown, "UNKNOWN_EXCEPTION", "opening engine connection: the library refused without saying why; its standard error may tell")
 	}
 	return &conn{lib: l, p: p}, nil
 }

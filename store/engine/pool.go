@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -36,8 +37,13 @@ type pool struct {
 	control *conn      // for KILL QUERY only
 	running map[uint64]*running
 	seq     atomic.Uint64
+	fenced  []string // prefixes of query IDs that may not start any more
 	boot    string
 }
+
+// maxFences bounds the list of fenced prefixes; a caller that is refused can
+// still kill the process.
+const maxFences = 4096
 
 // running is a statement in progress.
 type running struct {
@@ -101,22 +107,56 @@ func (p *pool) acquire(ctx context.Context, r role, info running, database strin
 }
 
 func (p *pool) begin(r role, info running, database string, settings []setting) (*lease, error) {
-	c, err := p.lib.open("--path=" + p.path)
-	if err != nil {
-		return nil, exceptionf(codeUnknown, "UNKNOWN_EXCEPTION", "%v", err)
-	}
 	key := p.seq.Add(1)
 	info.ID = fmt.Sprintf("%s-%d", p.boot, key)
 	info.Since = time.Now()
-	if err := prepare(c, r, info.ID, database, settings); err != nil {
-		c.close()
-		return nil, err
-	}
-	l := &lease{p: p, c: c, key: key, info: &info}
+	// In the list before it is in the engine, and in one step with the look at
+	// the fences: whoever fences sees it, or it sees the fence.
 	p.mu.Lock()
+	for _, f := range p.fenced {
+		if strings.HasPrefix(info.QueryID, f) {
+			p.mu.Unlock()
+			return nil, exceptionf(codeQueryCancelled, "QUERY_WAS_CANCELLED", "Statements whose query_id begins with %q may not start any more", f)
+		}
+	}
 	p.running[key] = &info
 	p.mu.Unlock()
-	return l, nil
+	c, err := p.lib.open("--path=" + p.path)
+	if err == nil {
+		if err = prepare(c, r, info.ID, database, settings); err != nil {
+			c.close()
+		}
+	}
+	if err != nil {
+		p.remove(key)
+		return nil, err
+	}
+	return &lease{p: p, c: c, key: key, info: &info}, nil
+}
+
+func (p *pool) remove(key uint64) {
+	p.mu.Lock()
+	delete(p.running, key)
+	p.mu.Unlock()
+}
+
+// fence keeps statements whose query_id begins with prefix from starting, for
+// the rest of this process's life, and gives those that run.
+func (p *pool) fence(prefix string) ([]running, error) {
+	if prefix == "" {
+		return nil, exceptionf(codeBadArguments, "BAD_ARGUMENTS", "A fence needs a query_id")
+	}
+	p.mu.Lock()
+	known := slices.Contains(p.fenced, prefix)
+	if !known && len(p.fenced) < maxFences {
+		p.fenced = append(p.fenced, prefix)
+		known = true
+	}
+	p.mu.Unlock()
+	if !known {
+		return nil, exceptionf(codeTooManyQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "%d fences are set already", maxFences)
+	}
+	return p.list(prefix), nil
 }
 
 func prepare(c *conn, r role, id, database string, settings []setting) error {
@@ -160,9 +200,7 @@ func prepare(c *conn, r role, id, database string, settings []setting) error {
 // knows that the engine call has returned.
 func (l *lease) release() {
 	l.c.close()
-	l.p.mu.Lock()
-	delete(l.p.running, l.key)
-	l.p.mu.Unlock()
+	l.p.remove(l.key)
 	<-l.p.slots
 }
 

@@ -70,7 +70,9 @@ func enterSandbox(dir, library string) error {
 	}{
 		{dir, fsWrite}, {library, fsExec}, {exe, fsExec},
 		{"/lib", fsExec}, {"/lib64", fsExec}, {"/usr/lib", fsExec}, {"/usr/lib64", fsExec}, {"/usr/local/lib", fsExec},
-		{"/proc", fsRead}, {"/sys", fsRead}, {"/usr/share/zoneinfo", fsRead},
+		// Not all of /proc: the parent's environment and memory are there too.
+		{"/proc/self", fsRead}, {"/proc/sys", fsRead}, {"/proc/meminfo", fsRead}, {"/proc/cpuinfo", fsRead}, {"/proc/stat", fsRead}, {"/proc/loadavg", fsRead},
+		{"/sys", fsRead}, {"/usr/share/zoneinfo", fsRead},
 		{"/etc/ld.so.cache", fsRead}, {"/etc/localtime", fsRead}, {"/etc/timezone", fsRead},
 		{"/etc/hosts", fsRead}, {"/etc/nsswitch.conf", fsRead}, {"/etc/host.conf", fsRead},
 		{"/dev/null", fsRead | unix.LANDLOCK_ACCESS_FS_WRITE_FILE}, {"/dev/urandom", fsRead}, {"/dev/random", fsRead}, {"/dev/zero", fsRead},

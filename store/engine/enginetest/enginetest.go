@@ -27,7 +27,11 @@ func Main(m *testing.M) {
 		os.Exit(0)
 	}
 	mainRan = true
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, end := range shared {
+		end()
+	}
+	os.Exit(code)
 }
 
 var mainRan bool
@@ -85,3 +89,26 @@ func Start(t testing.TB) (dsn string) {
 	t.Helper()
 	return StartEngine(t).DSN()
 }
+
+// StartShared starts an engine that outlives the test t: it ends with the test
+// process, and its directory goes with Main.
+func StartShared(t testing.TB) *engine.Engine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "enginetest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options(t, dir)
+	o.Log = nil // t's output ends before the engine does
+	e, err := engine.Start(context.Background(), o)
+	if err != nil {
+		os.RemoveAll(dir)
+		t.Fatal(err)
+	}
+	shared = append(shared, func() { e.Stop(); os.RemoveAll(dir) })
+	return e
+}
+
+// shared holds what Main ends after the tests. Tests of a package that start
+// shared engines in parallel guard the call themselves.
+var shared []func()
