@@ -33,7 +33,7 @@ func seen(r *Row) uint8 {
 
 const (
 	typeAttrs = "Array(Tuple(attr Enum8('CN' = 1, 'O' = 2, 'OU' = 3, 'C' = 4, 'L' = 5, 'ST' = 6, 'serialNumber' = 7, 'email' = 8), value String))"
-	typeSANs  = "Array(Tuple(kind Enum8('email' = 1, 'uri' = 6, 'ip' = 7, 'other' = 0), tag UInt8, value String))"
+	typeSANs  = "Array(Tuple(kind Enum8('other' = 0, 'email' = 1, 'uri' = 6, 'ip' = 7), tag UInt8, value String))"
 	typeSCTs  = "Array(Tuple(log_id FixedString(32), ts UInt64))"
 )
 

@@ -54,7 +54,7 @@ CREATE TABLE {db}.certs
     subject_text   SimpleAggregateFunction(any, String) COMMENT 'the whole subject in RFC 4514 form; see subject_form' CODEC(ZSTD(1)),
     subject_der    SimpleAggregateFunction(any, String) COMMENT 'DER of the subject; see subject_form' CODEC(ZSTD(1)),
     names          SimpleAggregateFunction(any, Array(String)) COMMENT 'subject alternative names of kind dNSName, bytes as they are' CODEC(ZSTD(3)),
-    sans           SimpleAggregateFunction(any, Array(Tuple(kind Enum8('email' = 1, 'uri' = 6, 'ip' = 7, 'other' = 0), tag UInt8, value String))) COMMENT 'the other subject alternative names; tag is the GeneralName tag number, 255 if its class was wrong; an ip is 4 or 16 bytes' CODEC(ZSTD(1)),
+    sans           SimpleAggregateFunction(any, Array(Tuple(kind Enum8('other' = 0, 'email' = 1, 'uri' = 6, 'ip' = 7), tag UInt8, value String))) COMMENT 'the other subject alternative names; tag is the GeneralName tag number, 255 if its class was wrong; an ip is 4 or 16 bytes' CODEC(ZSTD(1)),
     scts           SimpleAggregateFunction(max, Array(Tuple(log_id FixedString(32), ts UInt64))) COMMENT 'embedded SCTs of the final certificate: log ID and milliseconds since 1970' CODEC(ZSTD(1)),
     tbs8           String ALIAS substring(tbs_id, 1, 8) COMMENT 'first 8 bytes of tbs_id, as in name_certs',
     not_before     DateTime64(0, 'UTC') ALIAS not_after - toIntervalSecond(validity) COMMENT 'start of validity',

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"ctappliance/schema"
+)
+
+// keepBuffer is the largest buffer that is kept for the next insert, in bytes.
+const keepBuffer = 64 << 20
+
+// insertSettings go with every insert. The server must take the one block that
+// we send as one block.
+func insertSettings() clickhouse.Settings {
+	const aboveAnyFlush = 1 << 40
+	return clickhouse.Settings{
+		"async_insert":                    0,
+		"max_insert_threads":              1,
+		"optimize_on_insert":              0,
+		"max_insert_block_size":           aboveAnyFlush,
+		"min_insert_block_size_rows":      aboveAnyFlush,
+		"min_insert_block_size_bytes":     aboveAnyFlush,
+		"max_partitions_per_insert_block": 0,
+	}
+}
+
+// InsertDependents writes the flush's rows to every table but the ledger: one
+// insert per table. Doing it again changes nothing.
+func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
+	if s.cfg.ReadOnly {
+		return ErrReadOnly
+	}
+	s.building.Lock()
+	defer s.building.Unlock()
+	if err := s.checkLife(ctx, f); err != nil {
+		return err
+	}
+	d := s.dependents
+	defer d.Reset()
+	for i := range f.Issuers {
+		d.AppendIssuer(&f.Issuers[i])
+	}
+	for i := range f.Rows {
+		d.Append(&f.Rows[i])
+	}
+	for _, b := range d.Blocks() {
+		if err := s.insert(ctx, f, b, insertSettings()); err != nil {
+			s.recent.Forget() // it holds keys of rows that are in doubt now
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLife empties the recently-seen filter where what it remembers is not
+// certain to be there: the server was started anew, or the flush is a repair.
+func (s *Store) checkLife(ctx context.Context, f *schema.Flush) error {
+	if s.recent == nil {
+		return nil
+	}
+	epoch, err := s.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if epoch != s.recentLife || f.Generation > 0 {
+		s.recent.Forget()
+		s.recentLife = epoch
+	}
+	return nil
+}
+
+// InsertLedger writes the flush's ledger rows, only those for which keep is
+// true (nil: all), as one insert.
+func (s *Store) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+	if s.cfg.ReadOnly {
+		return ErrReadOnly
+	}
+	l := s.ledgers.Get().(*schema.Ledger)
+	defer s.ledgers.Put(l)
+	l.Reset()
+	for i := range f.Rows {
+		if keep == nil || keep(&f.Rows[i]) {
+			l.Append(&f.Rows[i])
+		}
+	}
+	if l.Block().Rows() == 0 {
+		return nil
+	}
+	settings := insertSettings()
+	if s.cfg.NoTokens {
+		settings["insert_deduplicate"] = 0
+		settings["deduplicate_insert"] = "disable"
+	} else {
+		settings["insert_deduplication_token"] = fmt.Sprintf("%d:g%d", f.ID, f.Generation)
+	}
+	return s.insert(ctx, f, l.Block(), settings)
+}
+
+// PutLogs writes rows of table logs.
+func (s *Store) PutLogs(ctx context.Context, logs []schema.Log) error {
+	if s.cfg.ReadOnly {
+		return ErrReadOnly
+	}
+	if len(logs) == 0 {
+		return nil
+	}
+	s.logsMu.Lock()
+	defer s.logsMu.Unlock()
+	// Later rows must win whatever the clock does.
+	s.logVersion = max(s.logVersion+1, uint64(time.Now().UnixMilli()))
+	s.logs.Reset()
+	for i := range logs {
+		s.logs.Append(&logs[i], s.logVersion)
+	}
+	return s.insert(ctx, nil, s.logs.Block(), insertSettings())
+}
+
+// insert sends one block as one insert, once. f is nil for rows that belong to
+// no flush.
+func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, settings clickhouse.Settings) (err error) {
+	buf := s.buffers.Get().(*proto.Buffer)
+	buf.Reset()
+	if err := appendBlock(buf, b); err != nil {
+		return fmt.Errorf("encoding %s: %w", b.Table, err)
+	}
+	data := buf.Buf
+	if s.cfg.Compress {
+		if data, err = compressBlock(data); err != nil {
+			return fmt.Errorf("compressing %s: %w", b.Table, err)
+		}
+		settings["decompress"] = 1
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	options := []clickhouse.QueryOption{clickhouse.WithSettings(settings)}
+	if f != nil {
+		options = append(options, clickhouse.WithQueryID(
+			fmt.Sprintf("ct-%d-g%d-t%d-%s-%s", f.ID, f.Generation, s.tries.Add(1), b.Table, s.writer)))
+		s.attempts.begin(f.ID)
+		defer func() { s.attempts.end(f.ID, err == nil || answered(err)) }()
+	}
+	ctx = clickhouse.Context(ctx, options...)
+	r := &body{data: data}
+	err = s.conn.InsertFormat(ctx, "Native", "INSERT INTO "+s.table(b.Table)+" ("+columnList(b)+")", r)
+	if r.done.Load() && cap(buf.Buf) <= keepBuffer {
+		s.buffers.Put(buf) // else the transport may still be reading it
+	}
+	if err != nil {
+		return s.insertError(b.Table, err)
+	}
+	return nil
+}
+
+// answered reports whether an error came as the server's answer: the statement
+// is then over.
+func answered(err error) bool {
+	var ex *clickhouse.Exception
+	return errors.As(err, &ex)
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ctappliance/schema"
+)
+
+const (
+	// proveRanges is how many ranges are counted by one query.
+	proveRanges = 64
+	// proveLen is the longest range that is counted at once: uniqExact holds
+	// every index in memory.
+	proveLen = 1 << 22
+	// maxIndices bounds the answer of Indices, in entries.
+	maxIndices = 1 << 22
+)
+
+// Prove counts each range in the ledger; the answer has the same order.
+func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proof, error) {
+	proofs := make([]schema.Proof, len(ranges))
+	type piece struct {
+		of int
+		schema.Range
+	}
+	var pieces []piece
+	for i, r := range ranges {
+		if r.From > r.To {
+			return nil, fmt.Errorf("proving ledger: range [%d,%d) of log %016x is upside down", r.From, r.To, r.Log)
+		}
+		proofs[i].Range = r
+		for from := r.From; from < r.To; {
+			to := min(r.To, from+min(proveLen, r.To-from))
+			pieces = append(pieces, piece{i, schema.Range{Log: r.Log, From: from, To: to}})
+			from = to
+		}
+	}
+	for len(pieces) > 0 {
+		n := min(len(pieces), proveRanges)
+		var q strings.Builder
+		var args []Arg
+		for i, p := range pieces[:n] {
+			if i > 0 {
+				q.WriteString(" UNION ALL ")
+			}
+			fmt.Fprintf(&q, "SELECT toUInt32(%d), count(), uniqExact(idx), groupBitXor(xxHash64(concat(tbs_id, reinterpretAsFixedString(idx)))) FROM %s WHERE log_id = {l%d:UInt64} AND idx >= {f%d:UInt64} AND idx < {t%d:UInt64}",
+				i, s.table("ledger"), i, i, i)
+			k := strconv.Itoa(i)
+			args = append(args, Param("l"+k, p.Log), Param("f"+k, p.From), Param("t"+k, p.To))
+		}
+		rows, err := s.Rows(ctx, q.String(), args...)
+		if err != nil {
+			return nil, fmt.Errorf("proving ledger: %w", err)
+		}
+		answered := make([]bool, n)
+		for _, row := range rows {
+			v, err := numbers(row, 4)
+			if err != nil || v[0] >= uint64(n) || answered[v[0]] {
+				return nil, fmt.Errorf("proving ledger: answer %q is not what was asked for", safeLine(strings.Join(row, " "), 100))
+			}
+			answered[v[0]] = true
+			p := &proofs[pieces[v[0]].of]
+			p.Count += v[1]
+			p.Unique += v[2]
+			p.XOR ^= v[3]
+		}
+		if len(rows) != n {
+			return nil, fmt.Errorf("proving ledger: %d ranges were asked for, %d answered", n, len(rows))
+		}
+		pieces = pieces[n:]
+	}
+	return proofs, nil
+}
+
+// Indices returns the indices in r that the ledger holds, ascending, without
+// repeats. r may span at most 4 Mi entries.
+func (s *Store) Indices(ctx context.Context, r schema.Range) ([]uint64, error) {
+	if r.From > r.To || r.Len() > maxIndices {
+		return nil, fmt.Errorf("listing ledger: range [%d,%d) of log %016x is not one of at most %d entries", r.From, r.To, r.Log, maxIndices)
+	}
+	rows, err := s.Rows(ctx, "SELECT DISTINCT idx FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} ORDER BY idx",
+		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
+	if err != nil {
+		return nil, fmt.Errorf("listing ledger: %w", err)
+	}
+	list := make([]uint64, len(rows))
+	for i, row := range rows {
+		v, err := numbers(row, 1)
+		if err != nil || v[0] < r.From || v[0] >= r.To || i > 0 && v[0] <= list[i-1] {
+			return nil, fmt.Errorf("listing ledger: answer %q is not what was asked for", safeLine(strings.Join(row, " "), 100))
+		}
+		list[i] = v[0]
+	}
+	return list, nil
+}
+
+// Missing returns the parts of r that are not among have, which is ascending.
+func Missing(r schema.Range, have []uint64) []schema.Range {
+	var gaps []schema.Range
+	next := r.From
+	for _, idx := range have {
+		if idx < next {
+			continue
+		}
+		if idx >= r.To {
+			break
+		}
+		if idx > next {
+			gaps = append(gaps, schema.Range{Log: r.Log, From: next, To: idx})
+		}
+		next = idx + 1
+	}
+	if next < r.To {
+		gaps = append(gaps, schema.Range{Log: r.Log, From: next, To: r.To})
+	}
+	return gaps
+}
+
+func numbers(row []string, n int) ([]uint64, error) {
+	if len(row) != n {
+		return nil, fmt.Errorf("%d values, not %d", len(row), n)
+	}
+	v := make([]uint64, n)
+	for i, s := range row {
+		var err error
+		if v[i], err = strconv.ParseUint(s, 10, 64); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
