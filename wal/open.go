@@ -186,7 +186,7 @@ func (l *Log) recoverNewest(lastOrdinal uint64) error {
 		if len(s.damages) > 0 {
 			n.flags = flagDamagedBefore
 		}
-		if s.short {
+		if s.lost {
 			n.prevNext = n.base // the skipped numbers count as lost
 		}
 	}

@@ -122,6 +122,7 @@ type scan struct {
 	torn     bool   // there is something behind end, but no frame
 	skip     uint64 // how many records the torn rest may hold at most
 	short    bool   // the file is shorter than its header says
+	lost     bool   // the skipped numbers count as lost
 	states   map[uint64][]byte
 	known    bool // states is all of them: it started from a snapshot or from the caller's knowledge
 	damages  []Damage
@@ -283,19 +284,30 @@ func (s *scan) finish(w *window, name string, off int64, h frameHeader, headerRe
 	}
 	size := int64(s.hdr.size)
 	s.torn = !clean
-	switch {
-	case clean && !s.short:
-	case headerRead && !s.short && h.first == s.next:
-		s.skip = uint64(h.count)
-	default:
+	if s.torn || s.short {
+		// What was acknowledged may be among what is not readable: no number
+		// that the rest has room for is given out again.
 		s.skip = uint64(max(0, size-off))/recordHeaderSize + 1
 	}
-	if next > s.next {
+	behind := true // nothing but zeros behind the frame here
+	if headerRead && h.first == s.next {
+		if behind, err = w.zero(off + h.size()); err != nil {
+			return err
+		}
+	}
+	switch {
+	case next > s.next:
 		s.stretch(name, off, s.next, next, "the segment ends too early")
 		s.next = next
-	} else if s.short && next == 0 {
+	case next > 0:
+		// All that the next segment vouches for is here.
+	case s.short:
 		s.stretch(name, off, s.next, s.next+s.skip,
 			fmt.Sprintf("the file has %d bytes, its header says %d", w.end, size))
+		s.lost = true
+	case !behind:
+		s.stretch(name, off, s.next, s.next+s.skip, "a frame is not readable although another was begun behind it")
+		s.lost = true
 	}
 	return nil
 }

@@ -97,18 +97,30 @@ func Verify(dir string, each func(SegmentReport) error) error {
 	return fmt.Errorf("verifying log: %w (and %d more)", first, count-1)
 }
 
-// verifySegment reads a segment. What looks damaged is read again: in a live
-// log, a frame may have been completed, and followed by another, between our
-// reading the one and the other. A frame that is followed by another is
-// complete, so the second reading is true to the disk.
-func (l *Log) verifySegment(s *segment, states map[uint64][]byte) (sc *scan, err error) {
-	for range 2 {
-		sc, err = l.scanSegment(s, states)
-		if err != nil || len(sc.damages) == 0 {
-			break
+// verifySegment reads a segment, and reads it again if it looks damaged: in a
+// live log, a frame may have been completed, and followed by another, between
+// our reading the one and the other. Damage is where both readings find it: a
+// frame that is followed by another stays as it is.
+func (l *Log) verifySegment(s *segment, states map[uint64][]byte) (*scan, error) {
+	sc, err := l.scanSegment(s, states)
+	if err != nil || len(sc.damages) == 0 {
+		return sc, err
+	}
+	again, err := l.scanSegment(s, states)
+	if err != nil {
+		return nil, err
+	}
+	both := again.damages[:0]
+	for _, d := range again.damages {
+		for _, e := range sc.damages {
+			if d.Offset == e.Offset && d.FirstSeq == e.FirstSeq {
+				both = append(both, d)
+				break
+			}
 		}
 	}
-	return sc, err
+	again.damages = both
+	return again, nil
 }
 
 // readOnly looks at a log without opening it.
