@@ -252,4 +252,3 @@ func getEntries(t testing.TB, path string) []Input {
 	}
 	return out
 }
-

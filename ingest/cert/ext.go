@@ -298,13 +298,14 @@ func (p *parser) extKeyUsage(v []byte) {
 			p.lost(ExtBad, "extKeyUsage: not a list of OIDs")
 			break
 		}
-		p.addOID(e.body, at)
+		p.addOID(e.body, at-len(p.row.ExtKeyUsage))
 	}
 	p.odd(c.flags)
 	p.row.ExtKeyUsage = p.add(p.row.ExtKeyUsage, at)
 }
 
-// addOID appends an OID to the list that began at at.
+// addOID appends an OID to the list that began at at, or would have, had what
+// an earlier extension gave stood before it.
 func (p *parser) addOID(oid []byte, at int) {
 	if len(p.slab)-at >= maxOIDs {
 		p.odd(ListMany)
@@ -342,7 +343,7 @@ func (p *parser) policies(v []byte) {
 			continue
 		}
 		p.odd(in.flags)
-		p.addOID(oid.body, at)
+		p.addOID(oid.body, at-len(row.Policies))
 		row.Validation = max(row.Validation, levels[string(oid.body)])
 	}
 	p.odd(c.flags)
@@ -383,7 +384,7 @@ func (p *parser) infoAccess(v []byte) {
 			}
 			p.odd(in.flags)
 			if string(method.body) == want.method {
-				p.addURL(&location, at)
+				p.addURL(&location, at-len(*want.dst))
 			}
 		}
 		p.odd(c.flags)
@@ -391,7 +392,8 @@ func (p *parser) infoAccess(v []byte) {
 	}
 }
 
-// addURL appends the URL in a general name to the list that began at at.
+// addURL appends the URL in a general name to the list that began at at, in the
+// sense of addOID.
 func (p *parser) addURL(e *elem, at int) {
 	if e.tag != 0x86 {
 		p.odd(URLOdd) // a location of another kind: legal, and no URL
@@ -445,7 +447,7 @@ func (p *parser) crlPoints(v []byte) {
 					p.lost(ExtBad, "cRLDistributionPoints: names broken off")
 					break
 				}
-				p.addURL(&gn, at)
+				p.addURL(&gn, at-len(p.row.CRLs))
 			}
 			p.odd(in.flags | names.flags)
 		}

@@ -89,6 +89,9 @@ func (p *parser) release() {
 	if cap(p.tmp) > 64<<10 {
 		p.tmp = nil
 	}
+	if cap(p.segs) > 1024 {
+		p.segs = nil
+	}
 	parsers.Put(p)
 }
 

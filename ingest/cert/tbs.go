@@ -68,7 +68,7 @@ type tbs struct {
 	poison  bool
 }
 
-// dropped is one extension that the TBSCertificate of the other half of a
+// dropped is an extension, or several side by side, that the TBSCertificate of the other half of a
 // precert and certificate pair does not have: exts[from:to].
 type dropped struct {
 	from, to int
@@ -179,13 +179,21 @@ func (t *tbs) scanExtensions() {
 
 // note remembers an extension that is dropped from the TBSID.
 func (t *tbs) note(oid []byte, from, to int) {
+	var kind uint8
 	switch string(oid) {
 	case oidPoison:
 		t.poison = true
-		t.drop = append(t.drop, dropped{from, to, dropPoison})
+		kind = dropPoison
 	case oidSCTList:
-		t.drop = append(t.drop, dropped{from, to, dropSCTs})
+		kind = dropSCTs
+	default:
+		return
 	}
+	if n := len(t.drop); n > 0 && t.drop[n-1].kind == kind && t.drop[n-1].to == from {
+		t.drop[n-1].to = to
+		return
+	}
+	t.drop = append(t.drop, dropped{from, to, kind})
 }
 
 // segments returns the TBSCertificate without the extensions of the kinds, in

@@ -36,8 +36,8 @@ var byteClass = func() (t [256]uint8) {
 
 // text returns the characters of a string type as UTF-8, in v itself where
 // they are that already, else in p.tmp. odd says that the bytes do not fit
-// their type, or that the type is one that RFC 5280 leaves to history (T61,
-// BMP, Universal). isText is false for a type that is no string: v is
+// their type, or that the type is none of those that RFC 5280 wants: T61, BMP
+// and Universal are history, Visible was never meant. isText is false for a type that is no string: v is
 // returned as it is.
 //
 // Bytes that do not fit are taken as UTF-8 where they are valid UTF-8, else as
@@ -62,7 +62,7 @@ func (p *parser) text(tag byte, v []byte) (_ []byte, isText, odd bool) {
 				return p.guess(v), true, true
 			}
 		}
-		return v, true, false
+		return v, true, tag == tagVisible
 	case tagNumeric:
 		for _, c := range v {
 			if byteClass[c]&inNumeric == 0 {
@@ -88,20 +88,31 @@ func (p *parser) guess(v []byte) []byte {
 	return p.latin1(v)
 }
 
-// latin1 returns v read as ISO 8859-1.
+// enough is where transcoding stops: a value is cut at maxNameValue, and what
+// is longer shows that there was something to cut.
+const enough = maxNameValue + utf8.UTFMax
+
+// latin1 returns v read as ISO 8859-1, at least enough of it.
 func (p *parser) latin1(v []byte) []byte {
 	p.tmp = p.tmp[:0]
 	for _, c := range v {
+		if len(p.tmp) > enough {
+			break
+		}
 		p.tmp = utf8.AppendRune(p.tmp, rune(c))
 	}
 	return p.tmp
 }
 
-// wide returns v read as UTF-16BE (width 2) or UTF-32BE (width 4); what is no
-// character becomes U+FFFD, and so do octets left over.
+// wide returns v read as UTF-16BE (width 2) or UTF-32BE (width 4), at least
+// enough of it; what is no character becomes U+FFFD, and so do octets left
+// over.
 func (p *parser) wide(v []byte, width int) []byte {
 	p.tmp = p.tmp[:0]
 	for len(v) >= width {
+		if len(p.tmp) > enough {
+			return p.tmp
+		}
 		r := rune(v[0])<<8 | rune(v[1])
 		if width == 4 {
 			r = r<<16 | rune(v[2])<<8 | rune(v[3])

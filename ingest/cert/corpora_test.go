@@ -1,0 +1,165 @@
+package cert
+
+import (
+	stdx509 "crypto/x509"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ctappliance/schema"
+
+	ctx509 "github.com/google/certificate-transparency-go/x509"
+)
+
+var statusNames = map[schema.Status]string{
+	schema.StatusOK: "ok", schema.StatusOdd: "odd", schema.StatusPartial: "partial",
+	schema.StatusRefused: "refused", schema.StatusOversize: "oversize",
+}
+
+// asEntry wraps a certificate as the entry that a log would have made of it: a
+// precert_entry if it is poisoned, else an x509_entry. The leaf's
+// TBSCertificate is made by ct-go, as logs do, where ct-go can.
+func asEntry(der []byte) *Input {
+	c, _ := ctx509.ParseCertificate(der)
+	if c == nil {
+		return x509Input(der)
+	}
+	tbs, err := ctx509.RemoveCTPoison(c.RawTBSCertificate)
+	if err != nil {
+		return x509Input(der)
+	}
+	return &Input{LogID: 7, Index: 42, Leaf: precertLeaf(testIssuer, tbs), Precert: der, Chain: []schema.Hash{{0xcc}}}
+}
+
+// TestCorpora parses every certificate of the corpora, as the entry that it
+// would be in a log, and holds the columns against two other parsers.
+func TestCorpora(t *testing.T) {
+	for _, set := range []struct {
+		name       string
+		certs      []corpusCert
+		maxRefused int
+		maxOdd     int
+	}{
+		// Roots: two of serial number zero, one of version 1, one with an
+		// LDAP name as its CRL's issuer.
+		{"live", liveCerts(t), 0, 4},
+		{"odd", oddCerts(t), 2, 1787},
+	} {
+		t.Run(set.name, func(t *testing.T) {
+			count := map[string]int{}
+			oracle := map[string]int{}
+			for _, c := range set.certs {
+				in := asEntry(c.der)
+				row := new(schema.Row)
+				Parse(in, row)
+				kind := "x509 "
+				if in.Precert != nil {
+					kind = "precert "
+				}
+				count[kind+statusNames[row.Status]]++
+				count[statusNames[row.Status]]++
+				if Flag(row.Flags).Has(Panic) {
+					t.Errorf("%s: %s", c.name, row.Error)
+				}
+				if (row.Error != "") != (row.Status >= schema.StatusPartial) || (row.Flags != 0) != (row.Status >= schema.StatusOdd) && row.Error == "" {
+					t.Errorf("%s: status %d, flags %v, error %q do not fit", c.name, row.Status, Flag(row.Flags), row.Error)
+				}
+				if row.Status >= schema.StatusPartial || set.name == "live" && row.Status != schema.StatusOK {
+					t.Logf("%s: %s: %s [%v]", c.name, statusNames[row.Status], row.Error, Flag(row.Flags))
+				}
+				ct, err := ctx509.ParseCertificate(c.der)
+				switch {
+				case ct == nil:
+					oracle["ct-go fatal"]++
+				case err != nil:
+					oracle["ct-go nonfatal"]++
+				default:
+					oracle["ct-go ok"]++
+				}
+				if ct != nil {
+					if in.Precert != nil {
+						ct, _ = ctx509.ParseTBSCertificate(tbsOf(in.Leaf))
+					}
+					diffs := diffCT(row, ct)
+					oracle["ct-go differences explained by a flag"] += len(diffs)
+					for _, d := range unexplained(row, diffs) {
+						oracle["ct-go differences explained by a flag"]--
+						t.Errorf("%s [%v]: ct-go: %v", c.name, Flag(row.Flags), d)
+					}
+				}
+				std, err := stdx509.ParseCertificate(c.der)
+				if err != nil {
+					oracle["std refuses"]++
+				} else if in.Precert == nil {
+					for _, d := range unexplained(row, diffStd(row, std)) {
+						t.Errorf("%s [%v]: crypto/x509: %v", c.name, Flag(row.Flags), d)
+					}
+				}
+			}
+			for _, k := range slices.Sorted(maps.Keys(count)) {
+				t.Logf("%-16s %5d", k, count[k])
+			}
+			for _, k := range slices.Sorted(maps.Keys(oracle)) {
+				t.Logf("%-40s %5d", k, oracle[k])
+			}
+			if n := count["refused"]; n > set.maxRefused {
+				t.Errorf("%d refused, want at most %d", n, set.maxRefused)
+			}
+			if n := len(set.certs) - count["ok"]; n > set.maxOdd {
+				t.Errorf("%d not ok, want at most %d", n, set.maxOdd)
+			}
+		})
+	}
+}
+
+// tbsOf returns the TBSCertificate of a precert_entry.
+func tbsOf(leaf []byte) []byte {
+	n := int(leaf[44])<<16 | int(leaf[45])<<8 | int(leaf[46])
+	return leaf[47 : 47+n]
+}
+
+// TestRealEntries parses real entries of static and RFC 6962 logs.
+func TestRealEntries(t *testing.T) {
+	dir := dataDir(t)
+	sets := map[string][]Input{
+		"navigli2025h2": tileEntries(t, filepath.Join(dir, "static", "navigli2025h2", "tile", "data")),
+	}
+	answers, err := filepath.Glob(filepath.Join(dir, "rfc6962", "get-entries-*.json"))
+	if err != nil || len(answers) == 0 {
+		t.Fatalf("no get-entries answers: %v", err)
+	}
+	for _, path := range answers {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		sets[name] = getEntries(t, path)
+	}
+	for name, entries := range sets {
+		t.Run(name, func(t *testing.T) {
+			count := map[string]int{}
+			for i := range entries {
+				in := &entries[i]
+				var row schema.Row
+				Parse(in, &row)
+				count[fmt.Sprintf("type %d %s", row.EntryType, statusNames[row.Status])]++
+				if row.Status != schema.StatusOK {
+					t.Errorf("entry %d: %s: %s [%v]", i, statusNames[row.Status], row.Error, Flag(row.Flags))
+				}
+				var ct *ctx509.Certificate
+				if row.EntryType == schema.PrecertEntry {
+					if !row.Poison {
+						t.Errorf("entry %d: no poison", i)
+					}
+					ct, _ = ctx509.ParseTBSCertificate(tbsOf(in.Leaf))
+				} else {
+					ct, _ = ctx509.ParseCertificate(row.DER)
+				}
+				for _, d := range diffCT(&row, ct) {
+					t.Errorf("entry %d: %v", i, d)
+				}
+			}
+			t.Logf("%d entries: %v", len(entries), count)
+		})
+	}
+}
