@@ -93,7 +93,8 @@ func (cc *chainCache) get(raw []byte) (*chain, bool) {
 // setExtra fills an entry from its extra_data (RFC 6962 section 4.6): for an
 // x509_entry the chain, for a precert_entry the submitted precertificate and
 // the chain. What does not fit that is kept whole in Extra, and nil returned:
-// extra_data is unauthenticated, and no reason to refuse the entry.
+// extra_data is unauthenticated, and no reason to refuse the entry. Precert
+// and Extra alias extra.
 func (cc *chainCache) setExtra(e *Entry, extra []byte) *chain {
 	e.Extra = extra
 	leaf, err := ParseLeaf(e.Leaf)

@@ -47,6 +47,7 @@ type request struct {
 	limit  int64  // bytes of body, after decompression
 	accept string // Accept-Encoding
 	raw    bool   // leave a gzip body compressed: decode does it
+	reuse  bool   // decode keeps nothing of the body: its memory may be used again
 }
 
 // answer is the body of a 200.
@@ -79,6 +80,9 @@ func (c *client) get(ctx context.Context, q request, decode func(*answer) error)
 	out.Latency = time.Since(start)
 	if err == nil {
 		err = decode(a)
+		if q.reuse && cap(a.body) <= maxReused {
+			bodies.Put(&a.body)
+		}
 	}
 	if out.Err == nil {
 		if bad, ok := errors.AsType[*AnswerError](err); ok {
@@ -129,7 +133,13 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 	if resp.ContentLength > q.limit {
 		return nil, fmt.Errorf("%w: %d bytes declared, limit %d", ErrTooLarge, resp.ContentLength, q.limit)
 	}
-	body, err := readBody(resp.Body, resp.ContentLength, q.limit)
+	var buf []byte
+	if q.reuse {
+		if p, _ := bodies.Get().(*[]byte); p != nil {
+			buf = *p
+		}
+	}
+	body, err := readBody(buf, resp.Body, resp.ContentLength, q.limit)
 	out.Bytes = int64(len(body))
 	if errors.Is(err, ErrTooLarge) {
 		return nil, err
@@ -161,11 +171,22 @@ func (c *client) statusError(resp *http.Response, out *Outcome) error {
 	return e
 }
 
-// readBody reads at most limit bytes. The length that the header declares is
-// a stranger's word: it decides how much is allocated at once only up to a point.
-func readBody(r io.Reader, declared, limit int64) ([]byte, error) {
+// bodies holds buffers of answers that have been decoded. A page of entries
+// has a megabyte or more of base64, dead as soon as it is decoded.
+var bodies sync.Pool
+
+// maxReused is the capacity above which a buffer is left to the collector.
+const maxReused = 8 << 20
+
+// readBody reads at most limit bytes, into buf if it has the room. The length
+// that the header declares is a stranger's word: it decides how much is
+// allocated at once only up to a point.
+func readBody(b []byte, r io.Reader, declared, limit int64) ([]byte, error) {
 	const trust = 4 << 20
-	buf := bytes.NewBuffer(make([]byte, 0, max(512, min(declared, limit, trust)+bytes.MinRead)))
+	if want := max(512, min(declared, limit, trust)+bytes.MinRead); want > int64(cap(b)) {
+		b = make([]byte, 0, want)
+	}
+	buf := bytes.NewBuffer(b[:0])
 	_, err := buf.ReadFrom(io.LimitReader(r, limit+1))
 	if int64(buf.Len()) > limit {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)

@@ -1,12 +1,9 @@
 package ctlog
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/bits"
 	"net/http"
 	"net/url"
@@ -81,28 +78,16 @@ func (l *rfc6962Log) Entries(ctx context.Context, from, to, treeSize uint64) (*B
 // RFC 6962's end is the last index wanted, not the one after it.
 func (l *rfc6962Log) getEntries(ctx context.Context, from, n uint64) (b *Batch, err error) {
 	path := fmt.Sprintf("ct/v1/get-entries?start=%d&end=%d", from, from+n-1)
-	err = l.c.get(ctx, request{class: ClassData, path: path, limit: l.c.maxBody, accept: l.accept}, func(a *answer) error {
-		pairs, err := decodeEntries(a.body, int(n))
+	err = l.c.get(ctx, request{class: ClassData, path: path, limit: l.c.maxBody, accept: l.accept, reuse: true}, func(a *answer) error {
+		entries, issuers, err := decodeEntries(a.body, int(n), l.chains)
 		if err != nil {
 			return err
 		}
-		if len(pairs) == 0 {
+		if len(entries) == 0 {
 			// A cache that holds an old piece of the tail does this.
 			return fmt.Errorf("%w: no entries in the answer", ErrNotYet)
 		}
-		b = &Batch{From: from, Entries: make([]Entry, len(pairs)), Issuers: map[Hash][]byte{}}
-		var last *chain
-		for i, p := range pairs {
-			b.Entries[i].Leaf = p.leaf
-			c := l.chains.setExtra(&b.Entries[i], p.extra)
-			if c == nil || c == last {
-				continue
-			}
-			for j, h := range c.hashes {
-				b.Issuers[h] = c.certs[j]
-			}
-			last = c
-		}
+		b = &Batch{From: from, Entries: entries, Issuers: issuers}
 		return nil
 	})
 	if s, ok := errors.AsType[*StatusError](err); ok && s.Code == http.StatusBadRequest {
@@ -212,89 +197,3 @@ func (l *rfc6962Log) consistency(ctx context.Context, first, second uint64) (nod
 }
 
 func (l *rfc6962Log) Issuer(context.Context, Hash) ([]byte, error) { return nil, ErrNoIssuers }
-
-// pair is one element of a get-entries answer.
-type pair struct{ leaf, extra []byte }
-
-// decodeEntries decodes a get-entries answer (RFC 6962 section 4.6) of at most
-// asked entries.
-func decodeEntries(body []byte, asked int) ([]pair, error) {
-	return decodeEntriesSlow(body, asked)
-}
-
-// decodeEntriesSlow accepts all JSON that means the same as a get-entries
-// answer: other members, any order, any spacing and escapes.
-func decodeEntriesSlow(body []byte, asked int) ([]pair, error) {
-	const what = "get-entries"
-	fail := func(reason string, err error) ([]pair, error) {
-		if err != nil {
-			reason += ": " + quote(err.Error())
-		}
-		return nil, &AnswerError{What: what, Reason: reason, Excerpt: excerpt(body)}
-	}
-	if looksLikeHTML(body) {
-		return fail("a page instead of JSON", nil)
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return fail("not a JSON object", err)
-	}
-	var pairs []pair
-	found := false
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return fail("malformed JSON", err)
-		}
-		if name != "entries" {
-			var skip json.RawMessage
-			if err := d.Decode(&skip); err != nil {
-				return fail("malformed JSON", err)
-			}
-			continue
-		}
-		if found {
-			return fail("entries comes twice", nil)
-		}
-		found = true
-		t, err := d.Token()
-		if err != nil {
-			return fail("malformed JSON", err)
-		}
-		if t == nil { // null: an empty list, as some encoders write it
-			continue
-		}
-		if t != json.Delim('[') {
-			return fail("entries is not a list", nil)
-		}
-		for d.More() {
-			var v struct {
-				Leaf  *[]byte `json:"leaf_input"`
-				Extra []byte  `json:"extra_data"`
-			}
-			if err := d.Decode(&v); err != nil {
-				return fail("malformed entry", err)
-			}
-			if v.Leaf == nil {
-				return fail("entry without leaf_input", nil)
-			}
-			if len(pairs) == asked {
-				return fail(fmt.Sprintf("more than the %d entries asked for", asked), nil)
-			}
-			pairs = append(pairs, pair{*v.Leaf, v.Extra})
-		}
-		if _, err := d.Token(); err != nil {
-			return fail("malformed JSON", err)
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return fail("malformed JSON", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fail("bytes after the JSON value", nil)
-	}
-	if !found {
-		return fail("no entries in it", nil)
-	}
-	return pairs, nil
-}

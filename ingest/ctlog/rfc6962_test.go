@@ -553,9 +553,16 @@ func TestCapturedRFC6962(t *testing.T) {
 func TestRealEntries(t *testing.T) {
 	for _, name := range []string{"get-entries-Google--Argon2026h2-from-1111014090.json", "get-entries-Cloudflare--Nimbus2026-from-4354630040.json"} {
 		body := dataFile(t, "rfc6962/"+name)
-		pairs, err := decodeEntries(body, 1000)
+		if texts, ok := scanEntries(body, 1000); !ok || len(texts) != 20 {
+			t.Errorf("%s: %d entries the fast way, %v", name, len(texts), ok)
+		}
+		pairs, err := decodePairs(body, 1000)
 		if err != nil || len(pairs) != 20 {
 			t.Fatalf("%s: %d entries, %v", name, len(pairs), err)
+		}
+		entries, _, err := decodeEntries(body, 1000, newChainCache())
+		if err != nil || len(entries) != 20 {
+			t.Fatalf("%s: %d entries, %v", name, len(entries), err)
 		}
 		var v struct {
 			Entries []struct{ Leaf_input, Extra_data string }
@@ -566,6 +573,9 @@ func TestRealEntries(t *testing.T) {
 		cc := newChainCache()
 		for i, p := range pairs {
 			e := Entry{Leaf: p.leaf}
+			if !bytes.Equal(entries[i].Leaf, p.leaf) {
+				t.Errorf("%s: entry %d differs between both ways", name, i)
+			}
 			if c := cc.setExtra(&e, p.extra); c == nil || len(e.Chain) == 0 || e.Extra != nil {
 				t.Errorf("%s: entry %d has no chain", name, i)
 			}
