@@ -111,7 +111,8 @@ type hierarchy struct {
 	byHash  map[[32]byte]int
 	issuers []*authority
 	roots   []int
-	total   int // sum of shares
+	total   int      // sum of shares
+	p384    [][]byte // SubjectPublicKeyInfos for those subjects that have such keys
 }
 
 func (h *hierarchy) add(cert []byte) int {
@@ -152,6 +153,10 @@ func newHierarchy(seed uint64) *hierarchy {
 	crossed := h.add(caCertificate(ecRoot, oldRoot, 2, false))
 	crossChain := []int{crossed, oldRoot.cert}
 
+	subjects := ecSigner{big: true, order: orderP384}
+	for i := range 48 {
+		h.p384 = append(h.p384, ecSPKI(subjects.mult(scalar(seed, fmt.Sprint("subject ", i), orderP384))))
+	}
 	serial := uint64(10)
 	issue := func(a, root *authority, chain []int) *authority {
 		serial++

@@ -65,7 +65,7 @@ func newCertificate(seed, n uint64, h *hierarchy, t time.Time) *certificate {
 	d.time(notBefore.Add(time.Duration(a.days)*24*time.Hour - time.Second))
 	d.close(validity)
 	c.subject(&d, &s, &r)
-	keyID := c.subjectKey(&d, &r, seed, who, n)
+	keyID := c.subjectKey(&d, &r, h, seed, who, n)
 	c.before = d.b
 	c.extensions(&s, &r, keyID)
 	c.scts(&r, seed, t)
@@ -97,8 +97,9 @@ func (c *certificate) subject(d *der, s *site, r *rng) {
 }
 
 // subjectKey appends a SubjectPublicKeyInfo and returns its identifier. Most
-// certificates have a key of their own, some renewals keep the site's.
-func (c *certificate) subjectKey(d *der, r *rng, seed, who, n uint64) []byte {
+// certificates have a key of their own, some renewals keep the site's; P-384
+// keys are dear to make, and rare, so that they come out of a pool.
+func (c *certificate) subjectKey(d *der, r *rng, h *hierarchy, seed, who, n uint64) []byte {
 	kr := newRNG(seed, 'k', n)
 	if r.chance(0.1) {
 		kr = newRNG(seed, 'K', who)
@@ -112,11 +113,7 @@ func (c *certificate) subjectKey(d *der, r *rng, seed, who, n uint64) []byte {
 		k[0] &= 0x7f // below the order
 		d.raw(ecSPKI(ec.mult(new(big.Int).SetBytes(k[:]))))
 	case p < 0.46:
-		ec := ecSigner{big: true, order: orderP384}
-		var k [48]byte
-		kr.fill(k[:])
-		k[0] &= 0x7f
-		d.raw(ecSPKI(ec.mult(new(big.Int).SetBytes(k[:]))))
+		d.raw(h.p384[kr.intn(len(h.p384))])
 	default:
 		// Nobody signs with these keys, so an odd number is modulus enough.
 		size := 256

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+	"math/bits"
 )
 
 // The signers of this file exist for speed and for giving the same bytes on
@@ -153,40 +154,87 @@ func (s *ecSigner) sign(dst, message []byte) []byte {
 	return d.b
 }
 
-// rsaSigner is RSA PKCS #1 v1.5 with SHA-256 over a modulus of many 128-bit
-// primes: making such a key takes milliseconds, a signature ten times less than
-// with two primes, and verifiers see no difference.
+// rsaSigner is RSA PKCS #1 v1.5 with SHA-256 over a modulus of many 64-bit
+// primes: making such a key takes milliseconds, and a signature a fortieth of
+// what it takes with two primes. Verifiers see no difference.
 type rsaSigner struct {
 	n      *big.Int
-	primes []*big.Int
-	exps   []*big.Int // d mod p-1
-	coeffs []*big.Int // CRT basis: 1 mod p, 0 mod the other primes
-	size   int        // bytes
+	primes []rsaPrime
+	size   int // bytes
 }
 
-func newRSASigner(seed uint64, label string, bits int) *rsaSigner {
-	s := &rsaSigner{n: big.NewInt(1), size: bits / 8}
-	e, one := big.NewInt(65537), big.NewInt(1)
+type rsaPrime struct {
+	p     montgomery
+	big   *big.Int
+	exp   uint64   // d mod p-1
+	coeff *big.Int // CRT basis: 1 mod p, 0 mod the other primes
+}
+
+func newRSASigner(seed uint64, label string, size int) *rsaSigner {
+	s := &rsaSigner{n: big.NewInt(1), size: size / 8}
+	e, have := big.NewInt(65537), map[uint64]bool{}
 	stream := rng{binary.BigEndian.Uint64(keyBytes(seed, label, 8))}
-	for len(s.primes) < bits/128 {
-		var b [16]byte
-		stream.fill(b[:])
-		b[0], b[15] = 0xff, b[15]|1 // the top byte keeps the product at full length
-		p := new(big.Int).SetBytes(b[:])
-		pm1 := new(big.Int).Sub(p, one)
+	for len(s.primes) < size/64 {
+		v := stream.next() | 0xff<<56 | 1 // the top byte keeps the product at full length
+		p := new(big.Int).SetUint64(v)
 		exp := new(big.Int)
-		if !p.ProbablyPrime(16) || exp.ModInverse(e, pm1) == nil {
+		if have[v] || !p.ProbablyPrime(8) || exp.ModInverse(e, new(big.Int).SetUint64(v-1)) == nil {
 			continue
 		}
-		s.primes, s.exps = append(s.primes, p), append(s.exps, exp)
+		have[v] = true
+		s.primes = append(s.primes, rsaPrime{p: newMontgomery(v), big: p, exp: exp.Uint64()})
 		s.n.Mul(s.n, p)
 	}
-	for _, p := range s.primes {
-		rest := new(big.Int).Div(s.n, p)
-		inv := new(big.Int).ModInverse(new(big.Int).Mod(rest, p), p)
-		s.coeffs = append(s.coeffs, rest.Mul(rest, inv))
+	for i := range s.primes {
+		p := &s.primes[i]
+		rest := new(big.Int).Div(s.n, p.big)
+		inv := new(big.Int).ModInverse(new(big.Int).Mod(rest, p.big), p.big)
+		p.coeff = rest.Mul(rest, inv)
 	}
 	return s
+}
+
+// montgomery does arithmetic modulo an odd number of 64 bits.
+type montgomery struct {
+	n   uint64
+	neg uint64 // -1/n mod 2^64
+	one uint64 // 2^64 mod n
+	sq  uint64 // 2^128 mod n
+}
+
+func newMontgomery(n uint64) montgomery {
+	inv := n // Newton: right to 3 bits, and twice as many at each step
+	for range 5 {
+		inv *= 2 - n*inv
+	}
+	m := montgomery{n: n, neg: -inv}
+	_, m.one = bits.Div64(1%n, 0, n)
+	_, m.sq = bits.Div64(m.one, 0, n)
+	return m
+}
+
+// mul returns a·b/2^64 mod n, for a and b below n.
+func (m *montgomery) mul(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	h, l := bits.Mul64(lo*m.neg, m.n)
+	_, c := bits.Add64(lo, l, 0)
+	t, c := bits.Add64(hi, h, c)
+	if c != 0 || t >= m.n {
+		t -= m.n
+	}
+	return t
+}
+
+// exp returns b^e mod n, for b below n.
+func (m *montgomery) exp(b, e uint64) uint64 {
+	x, r := m.mul(b, m.sq), m.one
+	for i := bits.Len64(e) - 1; i >= 0; i-- {
+		r = m.mul(r, r)
+		if e>>i&1 != 0 {
+			r = m.mul(r, x)
+		}
+	}
+	return m.mul(r, 1)
 }
 
 func (s *rsaSigner) algorithm() []byte { return algRSA256 }
@@ -226,10 +274,10 @@ func (s *rsaSigner) sign(dst, message []byte) []byte {
 	copy(em[pad:], sha256Info)
 	copy(em[pad+len(sha256Info):], h[:])
 	m, sum, t := new(big.Int).SetBytes(em), new(big.Int), new(big.Int)
-	for i, p := range s.primes {
-		t.Mod(m, p)
-		t.Exp(t, s.exps[i], p)
-		sum.Add(sum, t.Mul(t, s.coeffs[i]))
+	for i := range s.primes {
+		p := &s.primes[i]
+		t.SetUint64(p.p.exp(t.Mod(m, p.big).Uint64(), p.exp))
+		sum.Add(sum, t.Mul(t, p.coeff))
 	}
 	sum.Mod(sum, s.n)
 	return append(dst, sum.FillBytes(em)...)
