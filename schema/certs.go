@@ -117,6 +117,9 @@ func certFields() []field[certRow] {
 		}),
 		strs("names", func(r *certRow) []string { return r.DNSNames }),
 		sans("sans"),
+		i64("sans_unlisted", "Int64", func(r *certRow) int64 {
+			return int64(r.SANCount) - int64(len(r.DNSNames)+len(r.IPs)+len(r.Emails)+len(r.URIs)+len(r.OtherNames))
+		}),
 		scts("scts"),
 	}
 }

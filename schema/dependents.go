@@ -15,6 +15,7 @@ func problemFields() []field[Row] {
 		u16("parser_version", func(r *Row) uint16 { return r.ParserVersion }),
 		b32("issuer_key_hash", func(r *Row) *Hash { return &r.IssuerKeyHash }),
 		hashes("chain", func(r *Row) []Hash { return r.Chain }),
+		raw("leaf", func(r *Row) []byte { return r.Leaf }),
 		raw("der", func(r *Row) []byte { return r.DER }),
 	}
 }

@@ -216,6 +216,8 @@ var storedAs = map[string]string{
 	"Flags":         "c.flags",
 	"Error":         "q.error",
 	"ParserVersion": "c.parser_version",
+	"Leaf":          "q.leaf",
+	"SANCount":      "length(c.names) + length(c.sans) + c.sans_unlisted",
 	"DER":           "q.der",
 	"Fingerprint":   "if(l.entry_type = 'precert', q.sha256, c.sha256)",
 	"Chain":         "p.chain",

@@ -55,6 +55,7 @@ CREATE TABLE {db}.certs
     subject_der    SimpleAggregateFunction(any, String) COMMENT 'DER of the subject; see subject_form' CODEC(ZSTD(1)),
     names          SimpleAggregateFunction(any, Array(String)) COMMENT 'subject alternative names of kind dNSName, bytes as they are' CODEC(ZSTD(3)),
     sans           SimpleAggregateFunction(any, Array(Tuple(kind Enum8('other' = 0, 'email' = 1, 'uri' = 6, 'ip' = 7), tag UInt8, value String))) COMMENT 'the other subject alternative names; tag is the GeneralName tag number, 255 if its class was wrong; an ip is 4 or 16 bytes' CODEC(ZSTD(1)),
+    sans_unlisted  SimpleAggregateFunction(any, Int64) COMMENT 'subject alternative names beyond those in names and sans' CODEC(ZSTD(1)),
     scts           SimpleAggregateFunction(max, Array(Tuple(log_id FixedString(32), ts UInt64))) COMMENT 'embedded SCTs of the final certificate: log ID and milliseconds since 1970' CODEC(ZSTD(1)),
     tbs8           String ALIAS substring(tbs_id, 1, 8) COMMENT 'first 8 bytes of tbs_id, as in name_certs',
     not_before     DateTime64(0, 'UTC') ALIAS not_after - toIntervalSecond(validity) COMMENT 'start of validity',
@@ -211,6 +212,7 @@ CREATE TABLE {db}.problems
     parser_version  UInt16 COMMENT 'version of the parser',
     issuer_key_hash FixedString(32) COMMENT 'SHA-256 of the issuer''s SubjectPublicKeyInfo; zero if unknown',
     chain           Array(FixedString(32)) COMMENT 'SHA-256 of the chain certificates, issuer first' CODEC(ZSTD(3)),
+    leaf            String COMMENT 'the MerkleTreeLeaf, RFC 6962 section 3.4' CODEC(ZSTD(6)),
     der             String COMMENT 'the certificate or precertificate as submitted' CODEC(ZSTD(6)),
     INDEX i_idx idx TYPE bloom_filter(0.001) GRANULARITY 1
 )
