@@ -269,7 +269,7 @@ func TestBodyLimit(t *testing.T) {
 	p := &recorder{}
 	rfc := l.open(t, RFC6962, Options{MaxBody: limit, Pacer: p})
 	static := l.open(t, Static, Options{MaxBody: limit, Pacer: p})
-	bomb := gz(make([]byte, 512<<20))
+	bomb := gz(make([]byte, 48<<20))
 	sent := make(chan int64, 100)
 	for name, h := range map[string]http.HandlerFunc{
 		"endless": func(w http.ResponseWriter, r *http.Request) {

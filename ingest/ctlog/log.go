@@ -40,6 +40,11 @@ type Info struct {
 	State         string    // log list state: "usable", "qualified", "readonly", …; empty if not from a list
 	Start, End    time.Time // temporal interval of the shard; zero if none
 
+	// TileURL is where an RFC 6962 log serves full data tiles and issuers
+	// beside its own API, as some do without publishing a checkpoint; ends in
+	// "/". Empty for all others: log lists do not have it.
+	TileURL string
+
 	// Problem says in one line why a listed log cannot be followed: its log_id
 	// is not the hash of its key, its URL is a placeholder. Empty if it can.
 	Problem string

@@ -65,6 +65,11 @@ func New(info Info, o Options) (Log, error) {
 	if info.URL, err = cleanURL(info.URL, o.AllowHTTP); err != nil {
 		return nil, err
 	}
+	if info.TileURL != "" {
+		if info.TileURL, err = cleanURL(info.TileURL, o.AllowHTTP); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case o.MaxBody < 0 || o.MaxBody > maxMaxBody:
 		return nil, fmt.Errorf("body limit %d is not between 1 and %d bytes", o.MaxBody, maxMaxBody)
@@ -101,7 +106,13 @@ func New(info Info, o Options) (Log, error) {
 	}
 	switch info.Kind {
 	case RFC6962:
-		return newRFC6962(info, key, c, o), nil
+		l := newRFC6962(info, key, c, o)
+		if info.TileURL == "" {
+			return l, nil
+		}
+		tiles := *c
+		tiles.base = info.TileURL
+		return &hybridLog{l, &staticLog{info: info, key: key, c: &tiles, noIndex: true}}, nil
 	case Static:
 		origin, err := checkpointOrigin(info.SubmissionURL)
 		if err != nil {
