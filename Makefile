@@ -10,6 +10,7 @@ N ?= 50
 # Packages with goroutines; the race detector makes the others slow for nothing.
 RACE_PKGS ?= ./wal/... ./checkpoint/... ./ingest ./ingest/ctlog/... ./store/... ./internal/... ./cmd/...
 
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO_WANT := $(shell awk '$$1 == "go" { print $$2 }' go.mod)
 
 # Tests find the engine here unless told otherwise.
@@ -36,7 +37,7 @@ go:
 		echo "make: Go $(GO_WANT) or newer is needed, this is $$(GOTOOLCHAIN=local go version 2>&1 | head -n 1); install it from https://go.dev/dl/" >&2; exit 1; }
 
 build: go ## bin/ctappliance
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ctappliance ./cmd/ctappliance
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ctappliance ./cmd/ctappliance
 
 engine: ## bin/libchdb.so, the embedded ClickHouse (570 MB, once)
 	@deploy/fetch-engine.sh $(BIN)

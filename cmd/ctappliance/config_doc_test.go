@@ -242,7 +242,7 @@ func TestSecretsStayHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", *c), "%+v": fmt.Sprintf("%+v", *c), "%#v": fmt.Sprintf("%#v", *c), "%s": fmt.Sprintf("%s", c.Store.Password),
+		"%v": fmt.Sprintf("%v", *c), "%+v": fmt.Sprintf("%+v", *c), "%#v": fmt.Sprintf("%#v", *c), "Sprint": fmt.Sprint(c.Store.Password, c.Store.DSN),
 		"%q": fmt.Sprintf("%q", c.Store.DSN), "json": string(asJSON), "slog": logged.String(),
 	} {
 		if strings.Contains(text, "hunter2") {

@@ -35,7 +35,7 @@ func load(t *testing.T, env map[string]string) (*types.Project, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cli.ProjectFromOptions(context.Background(), o)
+	return o.LoadProject(context.Background())
 }
 
 func mustLoad(t *testing.T) *types.Project {
