@@ -184,7 +184,8 @@ func insert(exts [][]byte, at int, e []byte) [][]byte {
 // TestPairs gives precertificates and their certificates the same TBSID,
 // wherever poison and SCT list stand and whatever lengths change.
 func TestPairs(t *testing.T) {
-	check := func(name string, pre, final spec) {
+	// both says that the precertificate carries an SCT list itself.
+	check := func(name string, pre, final spec, both bool) {
 		a, b := pair(t, pre, final)
 		p, f := parse(a), parse(b)
 		if Flag(p.Flags).Has(TBSDiffers) || !p.Poison || f.Poison {
@@ -194,25 +195,26 @@ func TestPairs(t *testing.T) {
 			t.Errorf("%s: TBSID %x and %x", name, p.TBSID, f.TBSID)
 		}
 		h := sha256.Sum256(append(testIssuer[:], tbsOf(a.Leaf)...))
-		if p.TBSID != [16]byte(h[:16]) {
+		if !both && p.TBSID != [16]byte(h[:16]) {
 			t.Errorf("%s: TBSID of the precert is not the hash of key hash and leaf TBS", name)
 		}
 	}
 	base := [][]byte{san(dns("example.com")), ext("2.5.29.37", tlv(tagSeq, oid("1.3.6.1.5.5.7.3.1")))}
 	for i := range 3 {
 		for j := range 3 {
-			check(fmt.Sprintf("poison at %d, SCTs at %d", i, j), spec{exts: insert(base, i, poisonExt)}, spec{exts: insert(base, j, sctExt)})
+			check(fmt.Sprintf("poison at %d, SCTs at %d", i, j), spec{exts: insert(base, i, poisonExt)}, spec{exts: insert(base, j, sctExt)}, false)
 		}
 	}
-	check("nothing but poison and SCTs", spec{exts: [][]byte{poisonExt}}, spec{exts: [][]byte{sctExt}})
-	check("an SCT list in the precertificate as well", spec{exts: [][]byte{base[0], poisonExt}}, spec{exts: [][]byte{base[0]}})
+	check("nothing but poison and SCTs", spec{exts: [][]byte{poisonExt}}, spec{exts: [][]byte{sctExt}}, false)
+	check("no SCT list in the certificate", spec{exts: [][]byte{base[0], poisonExt}}, spec{exts: [][]byte{base[0]}}, false)
+	check("an SCT list in the precertificate", spec{exts: [][]byte{base[0], poisonExt, base[1], sctExt}}, spec{exts: base}, true)
 	// Every length at which an outer length needs another octet.
 	for _, n := range slices.Concat(lengths(0, 300), lengths(65_000, 66_000)) {
 		if testing.Short() && n%7 != 0 {
 			continue
 		}
 		pad := ext("1.2.3.4", bytes.Repeat([]byte{'x'}, n))
-		check(fmt.Sprint("padding ", n), spec{exts: [][]byte{pad, poisonExt}}, spec{exts: [][]byte{pad, sctExt}})
+		check(fmt.Sprint("padding ", n), spec{exts: [][]byte{pad, poisonExt}}, spec{exts: [][]byte{pad, sctExt}}, false)
 	}
 
 	// Another issuer key is another certificate.

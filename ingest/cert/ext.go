@@ -50,8 +50,6 @@ func (p *parser) extensions(t *tbs) {
 	}
 	seen := 0
 	at := p.begin(12)
-	listed := 0
-	var oids [maxExtensions][]byte
 	var e, oid, value elem
 	c := cur{b: t.exts}
 	for len(c.b) > 0 {
@@ -78,18 +76,14 @@ func (p *parser) extensions(t *tbs) {
 		if len(in.b) > 0 {
 			p.odd(ExtBad)
 		}
-		if listed < maxExtensions {
-			for _, o := range oids[:listed] {
-				if string(o) == string(oid.body) {
-					p.odd(ExtDup)
-				}
-			}
-			oids[listed] = oid.body
-			listed++
-			s, sane := oidNames[string(oid.body)]
+		if len(p.slab)-at < maxExtensions {
+			s, sane := p.dotted(oid.body)
 			if !sane {
-				if s, sane = p.dotted(oid.body); !sane {
-					p.odd(OIDOdd)
+				p.odd(OIDOdd)
+			}
+			for _, o := range p.slab[at:] {
+				if o == s {
+					p.odd(ExtDup)
 				}
 			}
 			p.slab = append(p.slab, s)

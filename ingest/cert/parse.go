@@ -68,8 +68,8 @@ type parser struct {
 	slab    []string
 	tmp     []byte
 	attrs   []attr
-	segs    [][]byte
-	heads   [24]byte
+	segs    [maxDrops + 5][]byte
+	heads   [16]byte // three headers of at most five octets
 	sum     hash.Hash
 	names   map[string]cachedDN
 }
@@ -85,12 +85,9 @@ func (p *parser) release() {
 	p.row, p.flags, p.problem, p.slab = nil, 0, "", nil
 	p.arena.b.Reset()
 	clear(p.attrs[:cap(p.attrs)])
-	clear(p.segs[:cap(p.segs)])
+	clear(p.segs[:])
 	if cap(p.tmp) > 64<<10 {
 		p.tmp = nil
-	}
-	if cap(p.segs) > 1024 {
-		p.segs = nil
 	}
 	parsers.Put(p)
 }

@@ -62,11 +62,16 @@ type tbs struct {
 	before, exts, after []byte
 	hasExts, extsBad    bool
 
-	// drop are the ranges of exts that hold poison or SCT list.
-	drop    []dropped
-	dropBuf [3]dropped
-	poison  bool
+	// drop[:drops] are the ranges of exts that hold poison or SCT list.
+	drop   [maxDrops]dropped
+	drops  int
+	poison bool
 }
+
+// maxDrops is how many ranges are remembered. There are one or two; logs take
+// no certificate with poison or SCT list twice. One with more keeps all its
+// extensions in the TBSID.
+const maxDrops = 4
 
 // dropped is an extension, or several side by side, that the TBSCertificate of the other half of a
 // precert and certificate pair does not have: exts[from:to].
@@ -101,7 +106,7 @@ func (t *tbs) read(der []byte, f *Flag) string {
 // split finds the fields of a TBSCertificate by their order and tags. It goes
 // as far as it can.
 func (t *tbs) split(e elem, f *Flag) string {
-	t.full, t.body, t.drop = e.full, e.body, t.dropBuf[:0]
+	t.full, t.body = e.full, e.body
 	c := cur{b: e.body}
 	var x elem
 	more := c.next(&x)
@@ -189,11 +194,14 @@ func (t *tbs) note(oid []byte, from, to int) {
 	default:
 		return
 	}
-	if n := len(t.drop); n > 0 && t.drop[n-1].kind == kind && t.drop[n-1].to == from {
+	if n := t.drops; n > 0 && n <= maxDrops && t.drop[n-1].kind == kind && t.drop[n-1].to == from {
 		t.drop[n-1].to = to
 		return
 	}
-	t.drop = append(t.drop, dropped{from, to, kind})
+	if t.drops < maxDrops {
+		t.drop[t.drops] = dropped{from, to, kind}
+	}
+	t.drops++
 }
 
 // segments returns the TBSCertificate without the extensions of the kinds, in
@@ -201,21 +209,21 @@ func (t *tbs) note(oid []byte, from, to int) {
 // else is as it was. If nothing is left of the list it stays, empty: that is
 // how logs encode it.
 //
-// Where the extensions are not one list of elements, the bytes are returned as
-// they are.
+// Where the extensions are not one list of elements, or too much would have to
+// go (maxDrops), the bytes are returned as they are.
 func (p *parser) segments(t *tbs, kinds uint8) [][]byte {
-	p.segs = p.segs[:0]
-	if t.extsBad {
-		return append(p.segs, t.full)
-	}
+	segs := p.segs[:0]
 	h := p.heads[:0]
+	if t.extsBad || t.drops > maxDrops {
+		return append(segs, t.full)
+	}
 	if !t.hasExts {
 		h = appendHeader(h, tagSeq, len(t.body))
-		p.segs = append(p.segs, h, t.body)
-		return p.segs
+		return append(segs, h, t.body)
 	}
+	drop := t.drop[:t.drops]
 	n := len(t.exts)
-	for _, d := range t.drop {
+	for _, d := range drop {
 		if d.kind&kinds != 0 {
 			n -= d.to - d.from
 		}
@@ -226,16 +234,15 @@ func (p *parser) segments(t *tbs, kinds uint8) [][]byte {
 	split := len(h)
 	h = appendHeader(h, 0xa3, seq)
 	h = appendHeader(h, tagSeq, n)
-	p.segs = append(p.segs, h[:split], t.before, h[split:])
+	segs = append(segs, h[:split], t.before, h[split:])
 	at := 0
-	for _, d := range t.drop {
+	for _, d := range drop {
 		if d.kind&kinds != 0 {
-			p.segs = append(p.segs, t.exts[at:d.from])
+			segs = append(segs, t.exts[at:d.from])
 			at = d.to
 		}
 	}
-	p.segs = append(p.segs, t.exts[at:], t.after)
-	return p.segs
+	return append(segs, t.exts[at:], t.after)
 }
 
 // tbsID returns the first 16 bytes of SHA-256(keyHash, TBSCertificate without
@@ -362,19 +369,20 @@ func (p *parser) validity(e *elem) {
 		p.odd(TrailingData)
 	}
 	p.odd(c.flags)
-	for _, d := range []struct {
-		e   *elem
-		dst *int64
-		why string
-	}{{&before, &p.row.NotBefore, "validity: notBefore unreadable"}, {&after, &p.row.NotAfter, "validity: notAfter unreadable"}} {
-		if d.e.full == nil {
-			continue
-		}
-		t, f, ok := parseTime(d.e.tag, d.e.body)
-		*d.dst = t
-		p.odd(f)
-		if !ok {
-			p.lost(TimeBad, d.why)
-		}
+	if before.full != nil {
+		p.row.NotBefore = p.date(&before, "validity: notBefore unreadable")
 	}
+	if after.full != nil {
+		p.row.NotAfter = p.date(&after, "validity: notAfter unreadable")
+	}
+}
+
+// date reads one date; why is the error if it is none.
+func (p *parser) date(e *elem, why string) int64 {
+	t, f, ok := parseTime(e.tag, e.body)
+	p.odd(f)
+	if !ok {
+		p.lost(TimeBad, why)
+	}
+	return t
 }
