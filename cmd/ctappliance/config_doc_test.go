@@ -183,6 +183,17 @@ func TestConfigExample(t *testing.T) {
 	}
 }
 
+// The file that users are told to copy is in order as it stands.
+func TestConfigShipped(t *testing.T) {
+	c, err := read(configInput{File: filepath.Join("..", "..", "deploy", "ctappliance.yaml")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.WAL.Budget != 8<<30 {
+		t.Errorf("wal.budget is %s", c.WAL.Budget)
+	}
+}
+
 // What Print writes reads back as the same configuration, and shows no secret.
 func TestConfigPrint(t *testing.T) {
 	list := writeFile(t, "list.json", "{}", 0o644)

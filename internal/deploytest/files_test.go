@@ -175,4 +175,7 @@ func TestUnit(t *testing.T) {
 			t.Errorf("the unit does not say %s", line)
 		}
 	}
+	if strings.Contains(unit, "\nMemoryDenyWriteExecute=yes") {
+		t.Error("the unit denies the embedded engine what its compiler needs")
+	}
 }
