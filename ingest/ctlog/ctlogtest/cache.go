@@ -59,3 +59,10 @@ func (c *cache[V]) get(key uint64) V {
 	})
 	return it.value
 }
+
+// full reports whether one more thing may push another out.
+func (c *cache[V]) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.items) > 0 && c.bytes+c.bytes/int64(len(c.items)) > c.limit
+}

@@ -1,6 +1,7 @@
 package ctlogtest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // fromHere reports whether a request comes from this machine and was meant for
@@ -123,10 +125,52 @@ func reply(w http.ResponseWriter, v any) {
 	e.Encode(v)
 }
 
-func decode(r *http.Request, v any) error {
-	d := json.NewDecoder(io.LimitReader(r.Body, 1<<20))
+func decode(r *http.Request, v any) error { return strictly(io.LimitReader(r.Body, 1<<20), v) }
+
+// strictly decodes JSON and refuses what it does not know, so that a misspelt
+// fault is not a fault that never strikes.
+func strictly(r io.Reader, v any) error {
+	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
 	return d.Decode(v)
+}
+
+// interval is a duration in JSON: "1.5s", or nanoseconds.
+type interval time.Duration
+
+func (i *interval) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) != nil {
+		return json.Unmarshal(b, (*int64)(i))
+	}
+	d, err := time.ParseDuration(s)
+	*i = interval(d)
+	return err
+}
+
+// UnmarshalJSON reads durations in both spellings.
+func (f *Fault) UnmarshalJSON(b []byte) error {
+	type plain Fault
+	v := struct {
+		*plain
+		RetryIn interval `json:"retry_in"`
+		Delay   interval `json:"delay"`
+	}{plain: (*plain)(f)}
+	err := strictly(bytes.NewReader(b), &v)
+	f.RetryIn, f.Delay = time.Duration(v.RetryIn), time.Duration(v.Delay)
+	return err
+}
+
+// UnmarshalJSON reads durations in both spellings.
+func (l *RateLimit) UnmarshalJSON(b []byte) error {
+	type plain RateLimit
+	v := struct {
+		*plain
+		Penalty interval `json:"penalty"`
+	}{plain: (*plain)(l)}
+	err := strictly(bytes.NewReader(b), &v)
+	l.Penalty = time.Duration(v.Penalty)
+	return err
 }
 
 // window reads from and to; they default to the whole log and are cut to it.

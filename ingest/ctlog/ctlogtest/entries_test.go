@@ -180,7 +180,7 @@ func TestDeterminism(t *testing.T) {
 			e := c.Entry(i)
 			h.Write(e.appendLeaf(nil, RFC6962, i))
 			h.Write(e.appendExtra(nil, c.h))
-			h.Write(e.appendTileLeaf(nil, c.h, i))
+			h.Write(e.appendTileLeaf(nil, c.h, Static, i))
 		}
 		return [32]byte(h.Sum(nil))
 	}

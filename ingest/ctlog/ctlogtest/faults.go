@@ -70,7 +70,8 @@ const (
 )
 
 // Fault is one misbehaviour. It strikes a request that it fits; of several of
-// one mode the first strikes.
+// one mode the first strikes. In JSON a duration is a string such as "1.5s", or
+// a number of nanoseconds.
 type Fault struct {
 	Mode Mode `json:"mode"`
 
@@ -93,7 +94,7 @@ type Fault struct {
 	RetryAfter string        `json:"retry_after,omitempty"`
 	RetryIn    time.Duration `json:"retry_in,omitempty"` // default 1 s
 	Location   string        `json:"location,omitempty"`
-	Delay      time.Duration `json:"delay,omitempty"` // JSON: nanoseconds
+	Delay      time.Duration `json:"delay,omitempty"`
 	N          int64         `json:"n,omitempty"`
 }
 
@@ -267,9 +268,9 @@ func (f Fault) status(def int) int {
 
 // ArmedFault is a fault and what became of it.
 type ArmedFault struct {
-	Fault
-	Seen   int `json:"seen"`   // requests that it fitted
-	Struck int `json:"struck"` // requests that it struck
+	Fault  Fault `json:"fault"`
+	Seen   int   `json:"seen"`   // requests that it fitted
+	Struck int   `json:"struck"` // requests that it struck
 }
 
 // Armed returns the armed faults.

@@ -361,7 +361,7 @@ func TestFaultSelection(t *testing.T) {
 			t.Errorf("%+v was accepted", bad)
 		}
 	}
-	if armed := f.Armed(); len(armed) != 1 || armed[0].Mode != Status {
+	if armed := f.Armed(); len(armed) != 1 || armed[0].Fault.Mode != Status {
 		t.Errorf("a refused set changed the armed faults: %+v", armed)
 	}
 	if err := f.SetLimit(&RateLimit{}); err == nil {

@@ -71,9 +71,10 @@ func (e *Entry) appendExtra(b []byte, h *hierarchy) []byte {
 	return b
 }
 
-// appendTileLeaf appends a TileLeaf of a static-ct data tile.
-func (e *Entry) appendTileLeaf(b []byte, h *hierarchy, index uint64) []byte {
-	b = e.appendTimestamped(b, Static, index)
+// appendTileLeaf appends a TileLeaf of a data tile. That of an RFC 6962 log
+// has no extensions, as in archives ("archival leaf").
+func (e *Entry) appendTileLeaf(b []byte, h *hierarchy, kind Kind, index uint64) []byte {
+	b = e.appendTimestamped(b, kind, index)
 	if e.Precert {
 		b = appendOpaque24(b, e.Submitted)
 	}

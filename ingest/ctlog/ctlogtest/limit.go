@@ -17,8 +17,7 @@ type RateLimit struct {
 	// else it names this second, as Skylight's does.
 	RetryExact bool `json:"retry_exact,omitempty"`
 
-	// Penalty refuses everything for that long after each refusal (JSON:
-	// nanoseconds).
+	// Penalty refuses everything for that long after each refusal.
 	Penalty time.Duration `json:"penalty,omitempty"`
 
 	Heads     bool `json:"heads,omitempty"`     // heads count too; Skylight spares the checkpoint

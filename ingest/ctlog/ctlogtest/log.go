@@ -44,6 +44,11 @@ type Options struct {
 	// the client accepts, as Sunlight does.
 	PlainTiles bool
 
+	// Mirror has an RFC 6962 log answer /tile/data/<N> for full tiles and
+	// /issuer/ besides, as those of TrustAsia do. There is no checkpoint, and
+	// the tiles' leaves have no extensions.
+	Mirror bool
+
 	// DropPartials removes partial tiles once the full tile exists.
 	DropPartials bool
 
@@ -266,6 +271,32 @@ func (l *Log) hashes(from, to uint64) [][32]byte {
 	close(next)
 	wg.Wait()
 	return out
+}
+
+// Warm encodes what the log serves most (full tiles, or pages), as far as
+// CacheBytes goes, so that a measurement does not measure this package.
+func (l *Log) Warm() {
+	blocks := make(chan uint64)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for n := range blocks {
+				if l.o.Kind == Static {
+					l.tiles.get(n)
+				} else {
+					l.pages.get(n)
+				}
+			}
+		})
+	}
+	for n := range l.Size() / blockSize {
+		if l.pages.full() || l.tiles.full() {
+			break
+		}
+		blocks <- n
+	}
+	close(blocks)
+	wg.Wait()
 }
 
 // Run grows the log as its options say until ctx ends.

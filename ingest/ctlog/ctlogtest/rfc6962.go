@@ -1,6 +1,7 @@
 package ctlogtest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -21,23 +22,35 @@ type page struct {
 
 func (l *Log) makePage(n uint64) (page, int64) {
 	var p page
+	p.json = make([]byte, 0, 1400<<10)
 	entries := l.corpus.block(n)
+	var scratch []byte
 	for i := range entries {
-		p.json = append(l.appendEntry(p.json, &entries[i], n*blockSize+uint64(i)), ',')
+		p.json, scratch = l.appendEntry(p.json, scratch, &entries[i], n*blockSize+uint64(i))
+		p.json = append(p.json, ',')
 		p.off[i+1] = len(p.json)
 	}
+	p.json = bytes.Clone(p.json)
 	return p, int64(cap(p.json)) + blockSize*8
 }
 
-func (l *Log) appendEntry(b []byte, e *Entry, index uint64) []byte {
+// appendEntry appends one element of "entries". scratch is reused if it is
+// large enough.
+func (l *Log) appendEntry(b, scratch []byte, e *Entry, index uint64) (out, _ []byte) {
 	b = append(b, `{"leaf_input":"`...)
-	b = base64.StdEncoding.AppendEncode(b, e.appendLeaf(nil, RFC6962, index))
+	scratch = e.appendLeaf(scratch[:0], RFC6962, index)
+	b = base64.StdEncoding.AppendEncode(b, scratch)
 	b = append(b, `","extra_data":"`...)
-	b = base64.StdEncoding.AppendEncode(b, e.appendExtra(nil, l.corpus.h))
-	return append(b, `"}`...)
+	scratch = e.appendExtra(scratch[:0], l.corpus.h)
+	b = base64.StdEncoding.AppendEncode(b, scratch)
+	return append(b, `"}`...), scratch
 }
 
 func (l *Log) routeRFC6962(r *http.Request) (operation, bool) {
+	if l.o.Mirror && (strings.HasPrefix(r.URL.Path, "/tile/data/") || strings.HasPrefix(r.URL.Path, "/issuer/")) {
+		op, ok := l.routeStatic(r.URL.Path)
+		return op, ok && !strings.Contains(r.URL.Path, ".p/")
+	}
 	name, ok := strings.CutPrefix(r.URL.Path, "/ct/v1/")
 	if !ok {
 		return operation{}, false
@@ -142,7 +155,8 @@ func (l *Log) entries(from, to, asked, size uint64, d drawn) answer {
 		}
 		if altered && corrupt.strikes(i, from) {
 			e := alter(l.corpus.Entry(i))
-			a.body = append(a.body, l.appendEntry(nil, &e, i))
+			one, _ := l.appendEntry(nil, nil, &e, i)
+			a.body = append(a.body, one)
 		} else {
 			p := l.pages.get(n)
 			a.body = append(a.body, p.json[p.off[i%blockSize]:p.off[(stop-1)%blockSize+1]-1])

@@ -1,6 +1,7 @@
 package ctlogtest
 
 import (
+	"bytes"
 	stdx509 "crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -180,4 +181,49 @@ func TestEmptyLog(t *testing.T) {
 		t.Errorf("%v, %v", sth, err)
 	}
 	c.must("/ct/v1/get-entries?start=0&end=0", http.StatusBadRequest)
+}
+
+// A mirror serves full data tiles whose leaves are those of the RFC 6962 tree.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, Options{Size: 600, Mirror: true})
+	c := serveLog(t, l)
+	body := c.must("/tile/data/001", 200)
+	for i := uint64(256); i < 512; i++ {
+		var te ct.TimestampedEntry
+		rest, err := tls.Unmarshal(body, &te)
+		if err != nil || len(te.Extensions) != 0 {
+			t.Fatalf("entry %d: extensions %x, %v", i, te.Extensions, err)
+		}
+		leaf := append([]byte{0, 0}, body[:len(body)-len(rest)]...)
+		if h := l.LeafHash(i); !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(leaf), h[:]) {
+			t.Fatalf("entry %d is another one", i)
+		}
+		if te.EntryType == ct.PrecertLogEntryType {
+			rest = rest[3+int(rest[0])<<16+int(rest[1])<<8+int(rest[2]):]
+		}
+		body = rest[2+int(rest[0])<<8+int(rest[1]):]
+	}
+	if len(body) != 0 {
+		t.Errorf("%d bytes left", len(body))
+	}
+	c.must("/issuer/"+hexOf(l.Corpus().h.hashes[0]), 200)
+	for _, p := range []string{"/tile/data/002", "/tile/data/002.p/88", "/tile/0/000", "/checkpoint"} {
+		c.must(p, 404)
+	}
+}
+
+// Warming changes nothing but the time that answers take, and stops when the
+// cache is full.
+func TestWarm(t *testing.T) {
+	t.Parallel()
+	corpus := newTestCorpus(t, CorpusOptions{})
+	for _, k := range []Kind{RFC6962, Static} {
+		l := newTestLog(t, Options{Kind: k, Size: 2000, Corpus: corpus, CacheBytes: 4 << 20})
+		l.Warm()
+		n := len(l.pages.items) + len(l.tiles.items)
+		if n == 0 || l.pages.bytes+l.tiles.bytes > 4<<20 || k == Static && n != 7 || k == RFC6962 && n > 4 {
+			t.Errorf("%v: %d things of %d and %d bytes", k, n, l.pages.bytes, l.tiles.bytes)
+		}
+	}
 }

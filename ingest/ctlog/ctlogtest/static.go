@@ -167,7 +167,7 @@ func (l *Log) tileLeaves(n, width uint64, d drawn) []byte {
 		if shifted {
 			index++
 		}
-		b = e.appendTileLeaf(b, l.corpus.h, index)
+		b = e.appendTileLeaf(b, l.corpus.h, l.o.Kind, index)
 	}
 	return b
 }
@@ -197,7 +197,7 @@ func (l *Log) dataTile(t tilePath, d drawn) answer {
 		for i := range uint64(max(f.n(1), 1)) {
 			index := a.to + i
 			e := l.corpus.Entry(index)
-			b = e.appendTileLeaf(b, l.corpus.h, index)
+			b = e.appendTileLeaf(b, l.corpus.h, l.o.Kind, index)
 		}
 	}
 	if _, ok := d[EmptyAnswer]; ok {

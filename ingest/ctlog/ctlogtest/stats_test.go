@@ -138,7 +138,16 @@ func TestControl(t *testing.T) {
 		t.Errorf("%d", status)
 	}
 	c.must(entriesPath, 200)
-	for path, body := range map[string]string{"faults": `[{"mode":"x"}]`, "limit": `{"rate":-1}`, "grow?n=x": "", "grow": ""} {
+	if status, body := c.post("/demo/faults", `[{"mode":"latency","delay":"1h30m","retry_in":5,"count":7}]`); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	if f := l.Faults().Armed()[0].Fault; f.Delay != 90*time.Minute || f.RetryIn != 5 || f.Count != 7 {
+		t.Errorf("%+v", f)
+	}
+	if status, body := c.post("/demo/limit", `{"rate":1e9,"burst":9,"penalty":"2s"}`); status != 200 || !strings.Contains(body, `"penalty": 2000000000`) {
+		t.Errorf("%d %s", status, body)
+	}
+	for path, body := range map[string]string{"faults": `[{"mode":"x"}]`, "faults?": `[{"mode":"status","dealy":"1s"}]`, "faults?x": `[{"mode":"latency","delay":"x"}]`, "limit": `{"rate":-1}`, "grow?n=x": "", "grow": ""} {
 		if status, answer := c.post("/demo/"+path, body); status != 400 {
 			t.Errorf("%s %s: %d %s", path, body, status, answer)
 		}
