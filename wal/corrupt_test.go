@@ -166,7 +166,7 @@ func verdict(t *testing.T, fs *crashfs.FS, recs []Record, tornFrom uint64) {
 
 // TestEveryFlip damages every byte of the newest segment, and of an older one.
 func TestEveryFlip(t *testing.T) {
-	files, names, recs := build(t, 8)
+	files, names, recs := build(t, 5)
 	for i, name := range names {
 		tornFrom := recs[len(recs)-1].Seq // bit rot in the last frame looks torn
 		if i == 0 {
@@ -189,7 +189,7 @@ func TestEveryFlip(t *testing.T) {
 // preallocated file is never shorter than its header says, so every cut is
 // known to be damage.
 func TestEveryCut(t *testing.T) {
-	files, names, recs := build(t, 8)
+	files, names, recs := build(t, 5)
 	for _, name := range names {
 		for at := range files[name] {
 			verdict(t, restore(t, files, name, files[name][:at]), recs, recs[len(recs)-1].Seq+1)
@@ -202,12 +202,12 @@ func TestEveryCut(t *testing.T) {
 
 // TestEveryZeroedSector wipes each sector, as a disk does that forgets.
 func TestEveryZeroedSector(t *testing.T) {
-	files, names, recs := build(t, 8)
+	files, names, recs := build(t, 5)
 	for i, name := range names {
 		tornFrom := recs[len(recs)-1].Seq + 1
 		if i == 1 {
 			// A wiped end looks as if nothing was ever written there.
-			tornFrom = recs[len(recs)-8].Seq
+			tornFrom = recs[len(recs)-5].Seq
 		}
 		for at := 0; at < len(files[name]); at += 512 {
 			b := bytes.Clone(files[name])

@@ -173,7 +173,7 @@ func TestEveryFault(t *testing.T) {
 	if _, err := workload(clean, o); err != nil {
 		t.Fatal(err)
 	}
-	seeds := uint64(6)
+	seeds := uint64(4)
 	if testing.Short() {
 		seeds = 2
 	}

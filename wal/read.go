@@ -23,9 +23,8 @@ type Record struct {
 // ErrNotFound if there is no such record, and is a *CorruptError if it lies in
 // a damaged stretch.
 func (l *Log) Read(seq uint64) (Record, error) {
-	r := l.Reader(seq)
+	r := &Reader{l: l, next: seq, exact: true}
 	defer r.Close()
-	r.exact = true
 	return r.Next()
 }
 

@@ -30,10 +30,16 @@ func (l *Log) Trim(before uint64) error {
 			return nil
 		}
 		s := l.segs[0]
+		// Out of the list before out of the directory: a reader that finds
+		// it in the list finds its file, or else finds it gone from the list.
+		l.segs = l.segs[1:]
 		keep := s.damaged || s.bad
 		l.mu.Unlock()
 
 		if err := l.drop(s, keep); err != nil {
+			l.mu.Lock()
+			l.segs = append([]*segment{s}, l.segs...)
+			l.mu.Unlock()
 			return err
 		}
 		l.o.Step("wal-trim")
@@ -47,11 +53,11 @@ func (l *Log) Trim(before uint64) error {
 	}
 }
 
-// drop takes the oldest segment out of the log, and its file away.
+// drop takes away the file of a segment, or sets it aside as evidence.
 func (l *Log) drop(s *segment, keep bool) error {
 	path := filepath.Join(l.dir, s.name)
-	var err error
 	evidence := s.name[:len(s.name)-len(suffix)] + damagedSuffix
+	var err error
 	if keep {
 		err = l.o.FS.Rename(path, filepath.Join(l.dir, evidence))
 	} else {
@@ -62,12 +68,11 @@ func (l *Log) drop(s *segment, keep bool) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("trimming log: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.segs = l.segs[1:]
 	if !keep {
 		return nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.evidence = append(l.evidence, SegmentInfo{
 		Name: evidence, BaseSeq: s.base, NextSeq: s.next, Bytes: s.size, Damaged: true, Trimmed: true,
 	})

@@ -41,7 +41,8 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
 }
 
 // MkdirAll creates the directory name and those above it that are missing,
-// and makes each new name durable.
+// and makes each new name durable. The name of a directory that exists is made
+// durable as well, in case the process that created it died before it could.
 func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	name = filepath.Clean(name)
 	info, err := fsys.Stat(name)
@@ -49,13 +50,20 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 		if !info.IsDir() {
 			return fmt.Errorf("creating directory %s: a file has this name", name)
 		}
+		err := fsys.SyncDir(filepath.Dir(name))
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // not ours to read, so it was made by somebody else
+		}
+		if err != nil {
+			return fmt.Errorf("creating directory %s: syncing the one above: %w", name, err)
+		}
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("creating directory %s: %w", name, err)
 	}
 	parent := filepath.Dir(name)
-	if parent != name {
+	if _, err := fsys.Stat(parent); err != nil && parent != name {
 		if err := MkdirAll(fsys, parent, perm); err != nil {
 			return err
 		}
