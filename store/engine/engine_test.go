@@ -19,8 +19,6 @@ import (
 	"ctappliance/store/engine/enginetest"
 )
 
-func TestMain(m *testing.M) { enginetest.Main(m) }
-
 // shared is one engine for the tests that do not harm it.
 var shared struct {
 	sync.Mutex
@@ -60,11 +58,11 @@ func open(t *testing.T, dsn string, change ...func(*clickhouse.Options)) driver.
 func database(t *testing.T, db driver.Conn) string {
 	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text()[:10])
-	exec(t, db, "CREATE DATABASE "+name)
+	mustExec(t, db, "CREATE DATABASE "+name)
 	return name
 }
 
-func exec(t *testing.T, db driver.Conn, sql string, args ...any) {
+func mustExec(t *testing.T, db driver.Conn, sql string, args ...any) {
 	t.Helper()
 	if err := db.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -134,7 +132,7 @@ func TestTypes(t *testing.T) {
 		t.Run(method.String(), func(t *testing.T) {
 			db := open(t, e.DSN(), func(o *clickhouse.Options) { o.Compression = &clickhouse.Compression{Method: method, Level: 1} })
 			ct := database(t, db)
-			exec(t, db, "CREATE TABLE "+ct+".t "+allTypes+" ENGINE = AggregatingMergeTree ORDER BY (log_id, ts, entry_type, tbs_id, wildcard, not_before, lc, opt) SETTINGS allow_nullable_key=1")
+			mustExec(t, db, "CREATE TABLE "+ct+".t "+allTypes+" ENGINE = AggregatingMergeTree ORDER BY (log_id, ts, entry_type, tbs_id, wildcard, not_before, lc, opt) SETTINGS allow_nullable_key=1")
 			b, err := db.PrepareBatch(t.Context(), "INSERT INTO "+ct+".t")
 			if err != nil {
 				t.Fatal(err)
@@ -297,7 +295,7 @@ func TestConcurrent(t *testing.T) {
 	e := sharedEngine(t)
 	db := open(t, e.DSN(), func(o *clickhouse.Options) { o.MaxOpenConns = 8 })
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+".t (w UInt8, i UInt64) ENGINE = MergeTree ORDER BY (w, i)")
+	mustExec(t, db, "CREATE TABLE "+ct+".t (w UInt8, i UInt64) ENGINE = MergeTree ORDER BY (w, i)")
 	var wg sync.WaitGroup
 	const clients, inserts, rows = 8, 5, 2000
 	for w := range clients {
@@ -336,7 +334,7 @@ func TestBigInsert(t *testing.T) {
 		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	})
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+`.ledger (log_id UInt64, idx UInt64, ts DateTime64(3,'UTC'), kind Enum8('x509'=0,'precert'=1), tbs_id FixedString(16))
+	mustExec(t, db, "CREATE TABLE "+ct+`.ledger (log_id UInt64, idx UInt64, ts DateTime64(3,'UTC'), kind Enum8('x509'=0,'precert'=1), tbs_id FixedString(16))
 		ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY (log_id, idx)
 		SETTINGS non_replicated_deduplication_window = 100, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1`)
 	insert := func(token string, from, n int) time.Duration {
@@ -386,7 +384,7 @@ func TestBigInsert(t *testing.T) {
 func TestSettingsRead(t *testing.T) {
 	db := open(t, sharedEngine(t).DSN())
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+".t (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 480")
+	mustExec(t, db, "CREATE TABLE "+ct+".t (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 480")
 	ddl := scan[string](t, db, "SELECT engine_full FROM system.tables WHERE database = {d:String} AND name = 't'", clickhouse.Named("d", ct))
 	for _, want := range []string{"fsync_after_insert = 1", "fsync_part_directory = 1", "min_rows_to_fsync_after_merge = 1", "old_parts_lifetime = 480"} {
 		if !strings.Contains(ddl, want) {

@@ -76,7 +76,7 @@ func TestInsertFormats(t *testing.T) {
 	e := sharedEngine(t)
 	db := open(t, e.DSN())
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+".t (a UInt32, b String) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, db, "CREATE TABLE "+ct+".t (a UInt32, b String) ENGINE = MergeTree ORDER BY a")
 	gz := func(s string) string {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
@@ -118,7 +118,7 @@ func TestInsertFormats(t *testing.T) {
 		{"param", url.Values{"param_a": {"16"}}, into + " SELECT {a:UInt32}, 'p'", nil, "16p"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE TABLE "+ct+".t")
+			mustExec(t, db, "TRUNCATE TABLE "+ct+".t")
 			if status, got, _ := call(t, e, c.q, c.body, c.hdr...); status != 200 {
 				t.Fatalf("HTTP %d %s", status, got)
 			}
@@ -142,7 +142,7 @@ func TestInsertFormats(t *testing.T) {
 		{"frame too big", url.Values{"query": {into + " FORMAT CSV"}, "decompress": {"1"}}, strings.Repeat("\xff", 64), 210},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE TABLE "+ct+".t")
+			mustExec(t, db, "TRUNCATE TABLE "+ct+".t")
 			if status, got, code := call(t, e, c.q, c.body); code != c.code || status == 200 {
 				t.Errorf("HTTP %d code %d, want %d: %s", status, code, c.code, got)
 			}
@@ -168,7 +168,7 @@ func TestBodyCutShort(t *testing.T) {
 	e := sharedEngine(t)
 	db := open(t, e.DSN())
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+".t (a UInt32) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, db, "CREATE TABLE "+ct+".t (a UInt32) ENGINE = MergeTree ORDER BY a")
 	u, _ := url.Parse(e.URL())
 	for _, length := range []string{"Content-Length: 1000000", "Transfer-Encoding: chunked"} {
 		c, err := net.Dial("tcp", u.Host)
@@ -359,8 +359,8 @@ func TestReader(t *testing.T) {
 	e := sharedEngine(t)
 	db := open(t, e.DSN())
 	ct := database(t, db)
-	exec(t, db, "CREATE TABLE "+ct+".t (a UInt32) ENGINE = MergeTree ORDER BY a")
-	exec(t, db, "INSERT INTO "+ct+".t VALUES (1),(2)")
+	mustExec(t, db, "CREATE TABLE "+ct+".t (a UInt32) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, db, "INSERT INTO "+ct+".t VALUES (1),(2)")
 	name0, pass := e.ReaderCredentials()
 	q := url.Values{"user": {name0}, "password": {pass}}
 	out := filepath.Join(t.TempDir(), "out")

@@ -31,7 +31,8 @@ type pool struct {
 	path string
 	keep *conn
 
-	slots chan struct{} // one per statement that may run
+	slots   chan struct{} // one per statement that may run
+	readers chan struct{} // one per statement of the read-only user: it cannot take all slots
 
 	mu      sync.Mutex // guards control and running
 	control *conn      // for KILL QUERY only
@@ -59,7 +60,7 @@ func newPool(lib *library, dir, boot string, slots int, args []string) (*pool, e
 	if err != nil {
 		return nil, err
 	}
-	p := &pool{lib: lib, path: dir, keep: keep, slots: make(chan struct{}, slots), running: map[uint64]*running{}, boot: boot}
+	p := &pool{lib: lib, path: dir, keep: keep, slots: make(chan struct{}, slots), readers: make(chan struct{}, max(1, slots/2)), running: map[uint64]*running{}, boot: boot}
 	if p.control, err = lib.open("--path=" + dir); err != nil {
 		keep.close()
 		return nil, err
@@ -87,24 +88,45 @@ type lease struct {
 	c    *conn
 	key  uint64
 	info *running
+	free func() // gives the slots back
 }
 
 // acquire waits for a slot and opens a connection with the given database and
 // settings. A reader's connection is set to readonly=1 last of all: from then
 // on nothing said on it can change a setting, readonly included.
 func (p *pool) acquire(ctx context.Context, r role, info running, database string, settings []setting) (*lease, error) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, exceptionf(codeTooManyQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "All %d statement slots are busy: %v", cap(p.slots), ctx.Err())
+	need := []chan struct{}{p.slots}
+	if r == roleReader {
+		need = []chan struct{}{p.readers, p.slots}
+	}
+	ctx, cancel := context.WithTimeout(ctx, slotWait)
+	defer cancel()
+	var free []func()
+	undo := func() {
+		for _, f := range free {
+			f()
+		}
+	}
+	for _, s := range need {
+		select {
+		case s <- struct{}{}:
+			free = append(free, func() { <-s })
+		case <-ctx.Done():
+			undo()
+			return nil, exceptionf(codeTooManyQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "All %d statement slots are busy", cap(s))
+		}
 	}
 	l, err := p.begin(r, info, database, settings)
 	if err != nil {
-		<-p.slots
+		undo()
 		return nil, err
 	}
+	l.free = undo
 	return l, nil
 }
+
+// slotWait is how long a statement waits for a slot.
+const slotWait = time.Minute
 
 func (p *pool) begin(r role, info running, database string, settings []setting) (*lease, error) {
 	key := p.seq.Add(1)
@@ -201,7 +223,7 @@ func prepare(c *conn, r role, id, database string, settings []setting) error {
 func (l *lease) release() {
 	l.c.close()
 	l.p.remove(l.key)
-	<-l.p.slots
+	l.free()
 }
 
 // kill asks the engine to stop the statement; the call that runs it returns

@@ -50,21 +50,28 @@ func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
 	cmd := exec.Command(o.Command[0], o.Command[1:]...)
 	cmd.Env = o.environ()
 	cmd.Dir = "/"
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = lastWords
 	tail := &logWriter{log: o.Log}
 	cmd.Stderr = tail
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting engine: %w", err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	// A pipe of our own: Wait would close exec's under the reader, and with it
+	// lose the last words of a child that says why and ends.
+	stdout, childOut, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting engine: %w", err)
 	}
+	cmd.Stdout = childOut
 	p := &process{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
 	started, said := make(chan error, 1), make(chan readyLine, 1)
-	go p.live(stdout, started, said)
-	if err := <-started; err != nil {
+	go p.live(started)
+	err = <-started
+	childOut.Close()
+	go p.listen(stdout, said)
+	if err != nil {
+		close(p.exited)
 		return nil, fmt.Errorf("starting engine: %w", err)
 	}
 	// The write may fail only if the child is dead, which said tells.
@@ -72,7 +79,7 @@ func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
 	select {
 	case l, ok := <-said:
 		if !ok {
-			<-p.exited
+			p.stop(time.Second)
 			return nil, fmt.Errorf("starting engine: the process ended before it was ready (%v); it said: %s", p.err, tail.last())
 		}
 		if l.Error != "" {
@@ -90,13 +97,34 @@ func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
 // live runs the child from start to end on a thread of its own. The kernel's
 // word "parent", in the signal that ends a child with it, means the thread
 // that forked: this one must live as long as the child.
-func (p *process) live(stdout io.Reader, started chan<- error, said chan<- readyLine) {
+func (p *process) live(started chan<- error) {
 	runtime.LockOSThread()
 	err := p.cmd.Start()
 	started <- err
 	if err != nil {
 		return
 	}
+	p.err = p.cmd.Wait()
+	close(p.exited)
+}
+
+// lastWords is how long the child's output is read after its end: something it
+// started may hold the pipe open.
+const lastWords = time.Second
+
+// listen reads the child's ready line and discards what follows. It closes
+// said without a line where there is none.
+func (p *process) listen(stdout *os.File, said chan<- readyLine) {
+	defer stdout.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-p.exited:
+			stdout.SetReadDeadline(time.Now().Add(lastWords))
+		case <-stop:
+		}
+	}()
 	rd := bufio.NewReaderSize(stdout, 16<<10)
 	if b, err := rd.ReadSlice('\n'); err == nil {
 		var l readyLine
@@ -104,11 +132,9 @@ func (p *process) live(stdout io.Reader, started chan<- error, said chan<- ready
 			l = readyLine{Error: fmt.Sprintf("the process said %.200q instead of its address", b)}
 		}
 		said <- l
-		io.Copy(io.Discard, rd)
 	}
 	close(said)
-	p.err = p.cmd.Wait()
-	close(p.exited)
+	io.Copy(io.Discard, rd)
 }
 
 // plausible tells whether a child that says it is ready also says where.

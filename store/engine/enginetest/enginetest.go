@@ -57,13 +57,14 @@ func Options(t testing.TB, dir string) engine.Options {
 	if !mainRan {
 		t.Fatal("enginetest: the package's TestMain must call enginetest.Main")
 	}
-	return engine.Options{
-		Library: Library(t),
-		Dir:     dir,
-		Command: []string{os.Args[0]},
-		Env:     []string{childEnv + "=1"},
-		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
+	o := BareOptions(Library(t), dir)
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	return o
+}
+
+// BareOptions are Options where there is no test yet: in a TestMain.
+func BareOptions(library, dir string) engine.Options {
+	return engine.Options{Library: library, Dir: dir, Command: []string{os.Args[0]}, Env: []string{childEnv + "=1"}}
 }
 
 // StartEngine starts an engine in a directory of its own; it stops with the
