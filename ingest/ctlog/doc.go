@@ -25,6 +25,7 @@
 //	         extensions<16>: empty, or leaf_index of a static log
 //
 // A static log's tile leaves the first two bytes out; they are put back.
+// RFC 6962 logs that serve tiles too (Info.TileURL) give full tiles that way.
 // Leaves of unknown kinds are passed on: they hash into the tree all the same.
 //
 // # Requests

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -413,8 +414,9 @@ func TestRFC6962Frontier(t *testing.T) {
 			want.Append(l.hashes[size], nil)
 		}
 	}
-	if _, err := c.Frontier(t.Context(), 71, &Head{Size: 70}); err == nil {
-		t.Error("a frontier beyond the head")
+	l.seen()
+	if _, err := c.Frontier(t.Context(), 71, &Head{Size: 70}); err == nil || len(l.seen()) != 0 {
+		t.Errorf("a frontier beyond the head: %v", err)
 	}
 }
 
@@ -583,5 +585,50 @@ func TestRealEntries(t *testing.T) {
 				t.Errorf("%s: entry %d is not as sent", name, i)
 			}
 		}
+	}
+}
+
+// TestBatchesOwnTheirBytes: the memory of an answer is used for the next one;
+// batches must not notice, nor requests that run at the same time.
+func TestBatchesOwnTheirBytes(t *testing.T) {
+	l := newFakeLog(t, 512, false)
+	for i := range l.leaves { // some extra_data stays undecoded
+		if i%7 == 0 {
+			l.chain[i] = [][]byte{{}, []byte(fmt.Sprint("kept ", i))}
+		}
+	}
+	for _, kind := range []Kind{RFC6962, Static} {
+		c := l.open(t, kind, Options{AllowNoIndex: true})
+		var wg sync.WaitGroup
+		for g := range 8 {
+			wg.Go(func() {
+				var batches []*Batch
+				for n := range 8 {
+					from := uint64((g*8+n)*97) % 500
+					b, err := c.Entries(t.Context(), from, min(from+uint64(5+n), 512), 512)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					batches = append(batches, b)
+				}
+				for _, b := range batches {
+					for i, e := range b.Entries {
+						j := int(b.From) + i
+						if !bytes.Equal(e.Leaf, l.leaves[j]) {
+							t.Errorf("%v, entry %d: leaf changed", kind, j)
+						}
+						if kind == RFC6962 && j%7 == 0 {
+							if !bytes.Equal(e.Extra, l.extra(j)) {
+								t.Errorf("entry %d: extra_data changed", j)
+							}
+						} else if !bytes.Equal(e.Precert, l.precert[j]) {
+							t.Errorf("%v, entry %d: precertificate changed", kind, j)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }

@@ -298,8 +298,9 @@ func TestStaticFrontier(t *testing.T) {
 				t.Errorf("class %d", class)
 			}
 		}
-		if _, err := c.Frontier(t.Context(), uint64(headSize)+1, head); err == nil {
-			t.Error("a frontier beyond the head")
+		l.seen()
+		if _, err := c.Frontier(t.Context(), uint64(headSize)+1, head); err == nil || len(l.seen()) != 0 {
+			t.Errorf("a frontier beyond the head: %v", err)
 		}
 	}
 }
@@ -496,5 +497,35 @@ func TestNavigli(t *testing.T) {
 	}
 	if total != 1034 {
 		t.Errorf("%d entries, want 1034", total)
+	}
+}
+
+func TestDecodeTileLimits(t *testing.T) {
+	l := newFakeLog(t, 257, true)
+	if _, err := DecodeTile(0, l.dataTile(0, 257), false); err == nil {
+		t.Error("decoded a tile of 257 entries")
+	}
+	if entries, err := DecodeTile(1, l.dataTile(1, 257), false); err != nil || len(entries) != 256 {
+		t.Errorf("%d entries, %v", len(entries), err)
+	}
+	if entries, err := DecodeTile(0, nil, false); err != nil || len(entries) != 0 {
+		t.Errorf("%d entries of nothing, %v", len(entries), err)
+	}
+	ragged := append(bytes.Clone(l.leaves[0][2:]), 0, 33)
+	if _, err := DecodeTile(0, append(ragged, make([]byte, 33)...), false); err == nil {
+		t.Error("decoded a chain of 33 bytes")
+	}
+	one := l.dataTile(0, 1)
+	for _, zipped := range []bool{false, true} {
+		raw := one
+		if zipped {
+			raw = gz(one)
+		}
+		if _, _, err := decodeTile(0, raw, zipped, int64(len(one))); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := decodeTile(0, raw, zipped, int64(len(one))-1); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%v, want ErrTooLarge", err)
+		}
 	}
 }
