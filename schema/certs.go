@@ -50,8 +50,8 @@ var zeroHash Hash
 func certFields() []field[certRow] {
 	return []field[certRow]{
 		b16("tbs_id", func(r *certRow) [16]byte { return r.TBSID }),
-		i64("not_after", typeSeconds, func(r *certRow) int64 { return r.NotAfter }),
-		i64("validity", "Int64", func(r *certRow) int64 { return r.NotAfter - r.NotBefore }),
+		i64("not_after", typeSeconds, func(r *certRow) int64 { return clampTime(r.NotAfter) }),
+		i64("validity", "Int64", func(r *certRow) int64 { return clampTime(r.NotAfter) - clampTime(r.NotBefore) }),
 		u8("seen", "UInt8", func(r *certRow) uint8 { return seen(r.Row) }),
 		b32("sha256", func(r *certRow) *Hash {
 			if r.EntryType == PrecertEntry {
@@ -123,6 +123,10 @@ func certFields() []field[certRow] {
 		scts("scts"),
 	}
 }
+
+// clampTime holds a time to the years 0 to 9999, which is what X.509 can say
+// and DateTime64 can compute with.
+func clampTime(t int64) int64 { return max(-62167219200, min(t, 253402300799)) }
 
 // attrs is the column of the attributes of a name: nil is none.
 func attrs(name string, get func(*certRow) *Name) field[certRow] {

@@ -19,7 +19,6 @@ type (
 	U64 []uint64
 	I16 []int16
 	I64 []int64
-	B8  [][8]byte
 	B16 [][16]byte
 	B32 [][32]byte
 )
@@ -47,7 +46,6 @@ func (d *U32) Rows() int { return len(*d) }
 func (d *U64) Rows() int { return len(*d) }
 func (d *I16) Rows() int { return len(*d) }
 func (d *I64) Rows() int { return len(*d) }
-func (d *B8) Rows() int  { return len(*d) }
 func (d *B16) Rows() int { return len(*d) }
 func (d *B32) Rows() int { return len(*d) }
 func (d *Str) Rows() int { return d.N }
@@ -64,7 +62,6 @@ func (d *U32) Reset() { *d = (*d)[:0] }
 func (d *U64) Reset() { *d = (*d)[:0] }
 func (d *I16) Reset() { *d = (*d)[:0] }
 func (d *I64) Reset() { *d = (*d)[:0] }
-func (d *B8) Reset()  { *d = (*d)[:0] }
 func (d *B16) Reset() { *d = (*d)[:0] }
 func (d *B32) Reset() { *d = (*d)[:0] }
 func (d *Str) Reset() { d.N, d.Buf = 0, d.Buf[:0] }
@@ -215,11 +212,6 @@ func i64[T any](name, typ string, get func(*T) int64) field[T] {
 func flag[T any](name string, get func(*T) bool) field[T] {
 	d := new(U8)
 	return field[T]{Column{name, "Bool", d}, func(v *T) { *d = append(*d, bit(get(v), 1)) }}
-}
-
-func b8[T any](name string, get func(*T) [8]byte) field[T] {
-	d := new(B8)
-	return field[T]{Column{name, "FixedString(8)", d}, func(v *T) { *d = append(*d, get(v)) }}
 }
 
 func b16[T any](name string, get func(*T) [16]byte) field[T] {

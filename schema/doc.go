@@ -61,6 +61,6 @@
 //
 // A certificate has at most [MaxIndexedNames] rows in name_certs; certs has all
 // its names. Times beyond 1970-2106 are exact in certs and held to that range
-// in the two name tables. A timestamp of 2^63 milliseconds or more is kept bit
+// in the two name tables; beyond the years 0-9999 they are held to those. A timestamp of 2^63 milliseconds or more is kept bit
 // for bit and reads as a time before 1970.
 package schema

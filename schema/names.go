@@ -1,6 +1,9 @@
 package schema
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // MaxIndexedNames is the largest number of names of one certificate that are
 // put into name_certs and names. certs has them all.
@@ -21,7 +24,8 @@ func nameCertFields() []field[nameRow] {
 		u32("not_before", typeShortTime, func(r *nameRow) uint32 { return clamp32(r.NotBefore) }),
 		u32("validity", "UInt32", func(r *nameRow) uint32 { return clamp32(r.NotAfter - r.NotBefore) }),
 		u64("issuer_id", func(r *nameRow) uint64 { return ShortID(r.IssuerKeyHash) }),
-		b8("tbs8", func(r *nameRow) [8]byte { return [8]byte(r.TBSID[:8]) }),
+		// A number, since a conversion of FixedString to String would cut zeros off.
+		u64("tbs8", func(r *nameRow) uint64 { return binary.LittleEndian.Uint64(r.TBSID[:8]) }),
 	}
 }
 

@@ -43,8 +43,6 @@ func appendData(buf *proto.Buffer, d schema.Data) {
 		proto.ColInt16(*d).EncodeColumn(buf)
 	case *schema.I64:
 		proto.ColInt64(*d).EncodeColumn(buf)
-	case *schema.B8:
-		proto.ColFixedStr8(*d).EncodeColumn(buf)
 	case *schema.B16:
 		proto.ColFixedStr16(*d).EncodeColumn(buf)
 	case *schema.B32:

@@ -57,7 +57,7 @@ CREATE TABLE {db}.certs
     sans           SimpleAggregateFunction(any, Array(Tuple(kind Enum8('other' = 0, 'email' = 1, 'uri' = 6, 'ip' = 7), tag UInt8, value String))) COMMENT 'the other subject alternative names; tag is the GeneralName tag number, 255 if its class was wrong; an ip is 4 or 16 bytes' CODEC(ZSTD(1)),
     sans_unlisted  SimpleAggregateFunction(any, Int64) COMMENT 'subject alternative names beyond those in names and sans' CODEC(ZSTD(1)),
     scts           SimpleAggregateFunction(max, Array(Tuple(log_id FixedString(32), ts UInt64))) COMMENT 'embedded SCTs of the final certificate: log ID and milliseconds since 1970' CODEC(ZSTD(1)),
-    tbs8           String ALIAS substring(tbs_id, 1, 8) COMMENT 'first 8 bytes of tbs_id, as in name_certs',
+    tbs8           UInt64 ALIAS reinterpretAsUInt64(substring(tbs_id, 1, 8)) COMMENT 'first 8 bytes of tbs_id, little endian, as in name_certs',
     not_before     DateTime64(0, 'UTC') ALIAS not_after - toIntervalSecond(validity) COMMENT 'start of validity',
     INDEX i_sha256 lower(hex(sha256)) TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX i_serial lower(hex(serial)) TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -65,8 +65,8 @@ CREATE TABLE {db}.certs
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYear(not_after)
-PRIMARY KEY substring(tbs_id, 1, 8)
-ORDER BY (substring(tbs_id, 1, 8), substring(tbs_id, 9, 8), not_after)
+PRIMARY KEY reinterpretAsUInt64(substring(tbs_id, 1, 8))
+ORDER BY (reinterpretAsUInt64(substring(tbs_id, 1, 8)), substring(tbs_id, 9, 8), not_after)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 480
 COMMENT 'One row per certificate once merged: the rows of a precertificate and its final certificate fold into one. The view certificates folds at once and spells everything out';
 
@@ -114,7 +114,7 @@ CREATE TABLE {db}.name_certs
     not_before DateTime('UTC') COMMENT 'start of validity, held to 1970-2106; exact in certs' CODEC(Delta, ZSTD(1)),
     validity   UInt32 COMMENT 'seconds, held to 0..2^32-1; exact in certs' CODEC(ZSTD(1)),
     issuer_id  UInt64 COMMENT 'first 8 bytes, big endian, of the issuer key hash; 0 if unknown' CODEC(ZSTD(1)),
-    tbs8       FixedString(8) COMMENT 'first 8 bytes of certs.tbs_id' CODEC(NONE)
+    tbs8       UInt64 COMMENT 'first 8 bytes of certs.tbs_id, little endian; see certs.tbs8' CODEC(NONE)
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (rname, not_before, tbs8, wildcard)

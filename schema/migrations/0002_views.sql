@@ -54,7 +54,7 @@ CREATE OR REPLACE VIEW {db}.certificates
     chain Array(String) COMMENT 'SHA-256 of the chain certificates, hexadecimal, issuer first; see table issuers',
     version UInt8 COMMENT 'X.509 version',
     flags UInt64 COMMENT 'what the parser found odd, one bit each',
-    tbs8 String COMMENT 'first 8 bytes of tbs_id: tbs8 IN (SELECT tbs8 FROM name_certs WHERE ...) is a key look-up'
+    tbs8 UInt64 COMMENT 'first 8 bytes of tbs_id, little endian: tbs8 IN (SELECT tbs8 FROM name_certs WHERE ...) is a key look-up'
 )
 AS SELECT
     lower(hex(c.tbs_id)) AS id,
@@ -76,8 +76,8 @@ AS SELECT
     lower(hex(c.serial)) AS serial_number,
     lower(hex(c.sha256)) AS sha256,
     lower(hex(c.pre_sha16)) AS precert_sha256_prefix,
-    bitAnd(c.seen, 5) != 0 AS has_final,
-    bitAnd(c.seen, 10) != 0 AS has_precert,
+    CAST(bitAnd(c.seen, 5) != 0, 'Bool') AS has_final,
+    CAST(bitAnd(c.seen, 10) != 0, 'Bool') AS has_precert,
     multiIf(
         c.key_alg = 1, concat('RSA ', toString(c.key_bits)),
         c.key_alg = 2, multiIf(c.key_oid = '', concat('EC P-', toString(c.key_bits)), concat('EC ', c.key_oid)),
@@ -115,7 +115,7 @@ AS SELECT
     arrayMap(x -> lower(hex(x)), p.chain) AS chain,
     p.version AS version,
     c.flags AS flags,
-    substring(c.tbs_id, 1, 8) AS tbs8
+    reinterpretAsUInt64(substring(c.tbs_id, 1, 8)) AS tbs8
 FROM {db}.certs AS c FINAL
 LEFT ANY JOIN {db}.profiles AS p ON p.id = if(c.profile_id != 0, c.profile_id, c.pre_profile_id)
 COMMENT 'Certificates, one row each: precertificate and final certificate folded. The key look-ups are by tbs_id, sha256, serial_number, spki_sha256_prefix and, through certificates_for_domain, by name';
