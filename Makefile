@@ -52,7 +52,7 @@ test: go $(ENGINE) ## all tests
 	CGO_ENABLED=0 go test -timeout 20m $(TESTFLAGS) $(PKGS)
 
 check: go ## format, vet, staticcheck, govulncheck, import rules
-	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	@bad=$$(gofmt -l .) || exit 1; \
 		[ -z "$$bad" ] || { echo "make: not formatted, run gofmt -w:" $$bad >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -95,7 +96,10 @@ func (k configKey) defaultText() string {
 // of several lines. talksToLogs asks for what is needed to do so
 // (Config.ValidateLogs) as well.
 func loadConfig(cctx *cli.Context, talksToLogs bool) (*Config, error) {
-	in := configInput{Environ: os.Environ(), Flags: map[string][]string{}}
+	in := configInput{Environ: os.Environ(), Flags: map[string][]string{}, Matters: func(key string) bool {
+		k, _, _ := findKey(configKeys(), key)
+		return hasFlag(cctx, k.Flag()) || talksToLogs && (key == "logs" || key == "log-names" || key == "contact")
+	}}
 	if v, ok := cctx.Generic("config").(*rawValue); ok && len(v.values) > 0 {
 		in.File = v.values[len(v.values)-1]
 	}
@@ -119,4 +123,19 @@ func loadConfig(cctx *cli.Context, talksToLogs bool) (*Config, error) {
 		}
 		return problems
 	})
+}
+
+// hasFlag reports whether the command, or one above it, has a flag.
+func hasFlag(cctx *cli.Context, name string) bool {
+	for _, c := range cctx.Lineage() {
+		if c.Command == nil {
+			continue
+		}
+		for _, f := range c.Command.Flags {
+			if slices.Contains(f.Names(), name) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -23,6 +23,11 @@ type configInput struct {
 	File    string              // --config; "" looks at the environment
 	Environ []string            // NAME=value, as os.Environ has it
 	Flags   map[string][]string // key → values of its flag, in order
+
+	// Matters reports whether the command makes use of a key; nil: of all. A
+	// mistake in any other key is a warning: status must not fail because it
+	// may not read the store's password.
+	Matters func(key string) bool
 }
 
 // origin is how and where the user wrote a key.
@@ -39,6 +44,7 @@ type loader struct {
 	origins map[string]origin
 	bad     map[string]bool // keys with a mistake: not validated again
 	errs    []error
+	matters func(key string) bool
 }
 
 // readConfig lays default, file, credentials, environment and flags over each
@@ -46,7 +52,7 @@ type loader struct {
 // then holds what could be understood. validate is run on it, and what it says
 // about keys that could not be read is left out.
 func readConfig(in configInput, validate func(*Config) []keyError) (*Config, error) {
-	l := &loader{cfg: DefaultConfig(), keys: configKeys(), origins: map[string]origin{}, bad: map[string]bool{}}
+	l := &loader{cfg: DefaultConfig(), keys: configKeys(), origins: map[string]origin{}, bad: map[string]bool{}, matters: in.Matters}
 	env := map[string]string{}
 	for _, kv := range in.Environ {
 		if name, value, ok := strings.Cut(kv, "="); ok {
@@ -66,7 +72,7 @@ func readConfig(in configInput, validate func(*Config) []keyError) (*Config, err
 	}
 	for _, e := range validate(l.cfg) {
 		if !l.isBad(e.key) {
-			l.errs = append(l.errs, lineError{fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
+			l.mistake(e.key, lineError{fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
 		}
 	}
 	if n := len(l.errs); n > maxConfigErrors {
@@ -100,7 +106,18 @@ func (l *loader) isBad(key string) bool {
 // fail notes a mistake in a key.
 func (l *loader) fail(key string, o origin, format string, args ...any) {
 	l.bad[key] = true
-	l.errs = append(l.errs, lineError{fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...))})
+	l.mistake(key, lineError{fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...))})
+}
+
+// mistake notes an error, or a warning where the key does not matter to the
+// command. A name that is no key matters to all: nobody knows what it was to be.
+func (l *loader) mistake(key string, err lineError) {
+	base, _, _ := strings.Cut(key, "[")
+	if _, _, known := findKey(l.keys, base); known && l.matters != nil && !l.matters(base) {
+		l.cfg.Warnings = append(l.cfg.Warnings, err.Error())
+		return
+	}
+	l.errs = append(l.errs, err)
 }
 
 // lineError is an error that is one line, whatever it repeats of what the user

@@ -284,9 +284,14 @@ func ExampleConfig_Validate() {
 // runCLI parses args as a command of the real program does.
 func runCLI(t *testing.T, args ...string) (c *Config, err error) {
 	t.Helper()
+	return runWithFlags(t, configFlags(), args...)
+}
+
+func runWithFlags(t *testing.T, flags []cli.Flag, args ...string) (c *Config, err error) {
+	t.Helper()
 	app := &cli.App{
 		Name: "ctappliance", Writer: &strings.Builder{}, ErrWriter: &strings.Builder{}, ExitErrHandler: func(*cli.Context, error) {},
-		Commands: []*cli.Command{{Name: "run", Flags: configFlags(), Action: func(cctx *cli.Context) error {
+		Commands: []*cli.Command{{Name: "run", Flags: flags, Action: func(cctx *cli.Context) error {
 			var e error
 			c, e = loadConfig(cctx, false)
 			return e
@@ -319,6 +324,25 @@ func TestConfigFlags(t *testing.T) {
 	}
 	if _, err := runCLI(t, "--store-password-file", secret, "--store-dsn", "https://db.example/", "--store-dsn-file", secret); err == nil {
 		t.Error("--store-dsn and --store-dsn-file were both taken")
+	}
+}
+
+// A command fails only by the keys that it makes use of.
+func TestConfigKeysThatDoNotMatter(t *testing.T) {
+	file := writeFile(t, "c.yaml", "store.password-file: /nonexistent\nlogs:\n  - {url: x, start: y}\ndata-dir: /d\n", 0o644)
+	c, err := runWithFlags(t, configFlags("data-dir"), "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) != 4 || !strings.Contains(strings.Join(c.Warnings, "\n"), "store.password-file") || c.DataDir != "/d" {
+		t.Errorf("data-dir %s, warnings %q", c.DataDir, c.Warnings)
+	}
+	if _, err := runWithFlags(t, configFlags("data-dir", "store"), "--config", file); err == nil || len(lines(err)) != 1 {
+		t.Errorf("the store's password does not matter: %v", err)
+	}
+	bad := writeFile(t, "c.yaml", "dta-dir: /d\n", 0o644)
+	if _, err := runWithFlags(t, configFlags("data-dir"), "--config", bad); err == nil {
+		t.Error("an unknown key was passed over")
 	}
 }
 
