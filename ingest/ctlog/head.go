@@ -135,3 +135,23 @@ func looksLikeHTML(body []byte) bool {
 	body = bytes.TrimLeft(body[:min(len(body), 256)], "\ufeff \t\r\n")
 	return len(body) > 0 && body[0] == '<'
 }
+
+// ParseHead reads and verifies a head that was kept (Head.Raw), by the
+// protocol of its log: evidence can be checked again at any time.
+func ParseHead(info Info, raw []byte) (*Head, error) {
+	key, err := parsePublicKey(info.Key)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxHead {
+		return nil, fmt.Errorf("%w: a head of %d bytes", ErrTooLarge, len(raw))
+	}
+	if info.Kind == RFC6962 {
+		return parseSTH(raw, key)
+	}
+	origin, err := checkpointOrigin(info.SubmissionURL)
+	if err != nil {
+		return nil, err
+	}
+	return parseCheckpoint(raw, origin, sha256.Sum256(info.Key), key)
+}

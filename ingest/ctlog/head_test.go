@@ -324,3 +324,24 @@ func TestCheckpointOrigin(t *testing.T) {
 		}
 	}
 }
+
+func TestParseHead(t *testing.T) {
+	l := newFakeLog(t, 5, true)
+	for kind, raw := range map[Kind][]byte{RFC6962: l.sth(5), Static: l.checkpoint(5)} {
+		info := Info{Kind: kind, Key: l.spki, SubmissionURL: "https://" + l.origin + "/"}
+		h, err := ParseHead(info, raw)
+		if err != nil || h.Size != 5 || h.Root != mth(l.hashes) {
+			t.Errorf("%v: %+v, %v", kind, h, err)
+		}
+		if _, err := ParseHead(info, append(bytes.Repeat([]byte{' '}, maxHead), raw...)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%v: %v, want ErrTooLarge", kind, err)
+		}
+		info.Key = newFakeLog(t, 0, true).spki
+		if _, err := ParseHead(info, raw); err == nil {
+			t.Errorf("%v: verified with another log's key", kind)
+		}
+	}
+	if _, err := ParseHead(Info{Kind: Static, Key: l.spki}, l.checkpoint(5)); err == nil {
+		t.Error("no submission URL, and yet an origin")
+	}
+}
