@@ -121,6 +121,37 @@ func tbsOf(leaf []byte) []byte {
 	return leaf[47 : 47+n]
 }
 
+// TestCapturedEntries parses what two log servers made of certificates that
+// were odd on purpose: all of it is read, and only where the server wrote the
+// leaf anew, or the issuer is another, does it differ from the submission.
+func TestCapturedEntries(t *testing.T) {
+	dir := filepath.Join(dataDir(t), "captured-local")
+	entries := tileEntries(t, filepath.Join(dir, "static", "tile", "data"))
+	for _, f := range []string{"get-entries-0-9.json", "get-entries-54300-tail.json"} {
+		entries = append(entries, getEntries(t, filepath.Join(dir, "rfc6962", f))...)
+	}
+	count := map[string]int{}
+	differ := 0
+	for i := range entries {
+		row := parse(&entries[i])
+		checkInvariants(t, row)
+		f := Flag(row.Flags) &^ NoIssuer // tiles have no chains
+		count[f.String()]++
+		if row.Status > schema.StatusOdd {
+			t.Errorf("entry %d: %s", i, row.Error)
+		}
+		if f.Has(TBSDiffers) {
+			differ++
+		}
+	}
+	t.Logf("%d entries: %v", len(entries), count)
+	// One had GeneralizedTime, one was issued by a Precertificate Signing
+	// Certificate.
+	if differ != 2 {
+		t.Errorf("%d precertificates differ from their leaves, want 2", differ)
+	}
+}
+
 // TestRealEntries parses real entries of static and RFC 6962 logs.
 func TestRealEntries(t *testing.T) {
 	dir := dataDir(t)

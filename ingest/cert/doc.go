@@ -34,11 +34,15 @@
 //	SHA-256(issuer_key_hash[32] | TBSCertificate without poison and SCT list)
 //
 // and thus the same for a precertificate and the certificate it became. The
-// TBSCertificate is taken byte for byte but for the lengths of the three
-// elements around the extensions, which are written in DER. A list that
-// loses its last extension stays as an empty list, which is how logs encode
-// it. An entry whose TBSCertificate is not found has the first 16 bytes of
-// SHA-256(leaf).
+// TBSCertificate is taken byte for byte, but that the lengths of the three
+// elements around the extensions are written in DER, and that a
+// GeneralizedTime of 1950 to 2049 is written as UTCTime, which logs do when
+// they make a leaf out of a precertificate. A list that loses its last
+// extension stays as an empty list, which again is what logs do. An entry whose
+// TBSCertificate is not found has the first 16 bytes of SHA-256(leaf).
+//
+// Logs also leave out a "critical" that is present and FALSE, which DER
+// forbids; the certificate of such a precertificate has another TBSID.
 //
 // # Text
 //

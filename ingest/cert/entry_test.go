@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,6 +115,29 @@ func TestRowsAreApart(t *testing.T) {
 	}
 }
 
+// TestConcurrent parses the same entries in several goroutines.
+func TestConcurrent(t *testing.T) {
+	entries := goldenEntries(t)
+	want := map[string]string{}
+	for name, in := range entries {
+		want[name] = fmt.Sprintf("%+v", *parse(in))
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				for name, in := range entries {
+					if got := fmt.Sprintf("%+v", *parse(in)); got != want[name] {
+						t.Errorf("%s: got %s, want %s", name, got, want[name])
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestPanic makes the parser panic and expects a row all the same.
 func TestPanic(t *testing.T) {
 	testHookParse = func(*Input) { panic("a defect") }
@@ -215,6 +239,20 @@ func TestPairs(t *testing.T) {
 		}
 		pad := ext("1.2.3.4", bytes.Repeat([]byte{'x'}, n))
 		check(fmt.Sprint("padding ", n), spec{exts: [][]byte{pad, poisonExt}}, spec{exts: [][]byte{pad, sctExt}}, false)
+	}
+
+	// Logs write the dates of a leaf anew: ct-go does.
+	gt := validity(tagGenTime, "20261101000000Z", "20270301000000Z")
+	mixed := tlv(tagSeq, str(tagGenTime, "20261101000000Z"), str(tagGenTime, "20550301000000Z"))
+	for name, v := range map[string][]byte{"GeneralizedTime": gt, "one GeneralizedTime": mixed} {
+		a, b := pair(t, spec{validity: v, exts: insert(base, 0, poisonExt)}, spec{validity: v, exts: insert(base, 0, sctExt)})
+		p, f := parse(a), parse(b)
+		if p.TBSID != f.TBSID || !Flag(p.Flags).Has(TBSDiffers) || !Flag(f.Flags).Has(TimeGT) {
+			t.Errorf("%s: TBSID %x and %x, flags %v and %v", name, p.TBSID, f.TBSID, Flag(p.Flags), Flag(f.Flags))
+		}
+		if h := sha256.Sum256(append(testIssuer[:], tbsOf(a.Leaf)...)); p.TBSID != [16]byte(h[:16]) {
+			t.Errorf("%s: TBSID of the precert is not the hash of key hash and leaf TBS", name)
+		}
 	}
 
 	// Another issuer key is another certificate.

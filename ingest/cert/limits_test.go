@@ -130,6 +130,11 @@ func TestDepth(t *testing.T) {
 	if c.next(&e) {
 		t.Errorf("%d levels are accepted", maxDepth+1)
 	}
+	// A primitive element has no end to look for.
+	c = cur{b: []byte{tagOctets, 0x80, 0, 0}}
+	if c.next(&e) {
+		t.Error("a primitive element of indefinite length is accepted")
+	}
 	// Nesting as deep as a certificate is large costs no stack.
 	row := parseX509(slices.Concat(bytes.Repeat([]byte{0x30, 0x80}, 500_000), []byte{0, 0}))
 	if row.Status != refused || !Flag(row.Flags).Has(BER) {
@@ -157,6 +162,10 @@ func TestAllocations(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		Parse(in, &row)
 		runtime.ReadMemStats(&after)
+		checkInvariants(t, &row)
+		if row.Status > odd {
+			t.Errorf("%s: %s", name, row.Error)
+		}
 		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(10*len(der)) {
 			t.Errorf("%s: a certificate of %d bytes took %d", name, len(der), took)
 		}

@@ -68,7 +68,8 @@ type parser struct {
 	slab    []string
 	tmp     []byte
 	attrs   []attr
-	segs    [maxDrops + 5][]byte
+	segs    [maxDrops + 7][]byte
+	dates   [2 + 2*17]byte
 	heads   [16]byte // three headers of at most five octets
 	sum     hash.Hash
 	names   map[string]cachedDN

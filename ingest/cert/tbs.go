@@ -55,6 +55,7 @@ type tbs struct {
 	spki       elem
 	uniqueID   bool
 	stray      bool // something stands where nothing should
+	validityAt int  // where validity begins in body
 
 	// The extensions. before and after are the rest of body around the [3]
 	// element; exts is the content of its SEQUENCE. hasExts is false if there
@@ -126,6 +127,9 @@ func (t *tbs) split(e elem, f *Flag) string {
 			break
 		}
 		*field.dst = x
+		if field.dst == &t.validity {
+			t.validityAt = len(e.body) - len(c.b) - len(x.full)
+		}
 		more = c.next(&x)
 	}
 	for more {
@@ -206,37 +210,50 @@ func (t *tbs) note(oid []byte, from, to int) {
 
 // segments returns the TBSCertificate without the extensions of the kinds, in
 // pieces. The lengths around the extensions are DER whatever they were; all
-// else is as it was. If nothing is left of the list it stays, empty: that is
-// how logs encode it.
+// else is as it was, but that dates stands for the validity if it is not nil.
+// If nothing is left of the list it stays, empty: that is how logs encode it.
 //
 // Where the extensions are not one list of elements, or too much would have to
 // go (maxDrops), the bytes are returned as they are.
-func (p *parser) segments(t *tbs, kinds uint8) [][]byte {
+func (p *parser) segments(t *tbs, kinds uint8, dates []byte) [][]byte {
 	segs := p.segs[:0]
-	h := p.heads[:0]
 	if t.extsBad || t.drops > maxDrops {
 		return append(segs, t.full)
 	}
-	if !t.hasExts {
-		h = appendHeader(h, tagSeq, len(t.body))
-		return append(segs, h, t.body)
+	before := t.body
+	if t.hasExts {
+		before = t.before
 	}
-	drop := t.drop[:t.drops]
-	n := len(t.exts)
-	for _, d := range drop {
+	n := len(t.exts) // what stays of the list
+	for _, d := range t.drop[:t.drops] {
 		if d.kind&kinds != 0 {
 			n -= d.to - d.from
 		}
 	}
 	seq := headerLen(n) + n
-	total := len(t.before) + headerLen(seq) + seq + len(t.after)
-	h = appendHeader(h, tagSeq, total)
+	total := len(before)
+	if t.hasExts {
+		total += headerLen(seq) + seq + len(t.after)
+	}
+	if dates != nil {
+		total += len(dates) - len(t.validity.full)
+	}
+	h := appendHeader(p.heads[:0], tagSeq, total)
+	segs = append(segs, h)
+	if dates != nil {
+		segs = append(segs, before[:t.validityAt], dates)
+		before = before[t.validityAt+len(t.validity.full):]
+	}
+	segs = append(segs, before)
+	if !t.hasExts {
+		return segs
+	}
 	split := len(h)
 	h = appendHeader(h, 0xa3, seq)
 	h = appendHeader(h, tagSeq, n)
-	segs = append(segs, h[:split], t.before, h[split:])
+	segs = append(segs, h[split:])
 	at := 0
-	for _, d := range drop {
+	for _, d := range t.drop[:t.drops] {
 		if d.kind&kinds != 0 {
 			segs = append(segs, t.exts[at:d.from])
 			at = d.to
@@ -245,14 +262,47 @@ func (p *parser) segments(t *tbs, kinds uint8) [][]byte {
 	return append(segs, t.exts[at:], t.after)
 }
 
+// logDates returns the validity as logs write it: when they make the leaf's
+// TBSCertificate they encode its dates anew, and a GeneralizedTime of 1950 to
+// 2049 becomes a UTCTime. It returns nil where nothing changes.
+func (p *parser) logDates(t *tbs) []byte {
+	if p.flags&TimeGT == 0 {
+		return nil
+	}
+	out := append(p.dates[:0], tagSeq, 0)
+	c := cur{b: t.validity.body}
+	for range 2 {
+		var e elem
+		if !c.next(&e) {
+			return nil
+		}
+		b := e.body
+		switch {
+		case e.tag == tagGenTime && len(b) == 15 && digits(b) == 14 && b[14] == 'Z' &&
+			number(b[:4]) >= 1950 && number(b[:4]) < 2050:
+			out = append(out, tagUTCTime, 13)
+			out = append(out, b[2:]...)
+		case len(e.full) <= 17:
+			out = append(out, e.full...)
+		default:
+			return nil
+		}
+	}
+	if len(c.b) > 0 {
+		return nil
+	}
+	out[1] = byte(len(out) - 2)
+	return out
+}
+
 // tbsID returns the first 16 bytes of SHA-256(keyHash, TBSCertificate without
-// poison and SCT list): the same for a precertificate and the certificate
-// that it became.
+// poison and SCT list, its dates as logs write them): the same for a
+// precertificate and the certificate that it became.
 func (p *parser) tbsID(keyHash schema.Hash, t *tbs) (id [16]byte) {
 	p.sum.Reset()
 	p.tmp = append(p.tmp[:0], keyHash[:]...)
 	p.sum.Write(p.tmp)
-	for _, s := range p.segments(t, dropPoison|dropSCTs) {
+	for _, s := range p.segments(t, dropPoison|dropSCTs, p.logDates(t)) {
 		p.sum.Write(s)
 	}
 	p.tmp = p.sum.Sum(p.tmp[:0])
@@ -262,7 +312,7 @@ func (p *parser) tbsID(keyHash schema.Hash, t *tbs) (id [16]byte) {
 
 // equalTBS reports whether t without the extensions of the kinds is want.
 func (p *parser) equalTBS(t *tbs, kinds uint8, want []byte) bool {
-	for _, s := range p.segments(t, kinds) {
+	for _, s := range p.segments(t, kinds, nil) {
 		if len(s) > len(want) || !bytes.Equal(s, want[:len(s)]) {
 			return false
 		}
