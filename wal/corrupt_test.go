@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strings"
 	"testing"
@@ -164,6 +165,18 @@ func verdict(t *testing.T, fs *crashfs.FS, recs []Record, tornFrom uint64) {
 	}
 }
 
+// places returns the offset of every byte up to the last that is not zero, and
+// of some in the empty rest, which are all alike.
+func places(b []byte) []int {
+	var at []int
+	for i := range b {
+		if i%61 == 0 || i < len(bytes.TrimRight(b, "\x00"))+frameHeaderSize {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
 // TestEveryFlip damages every byte of the newest segment, and of an older one.
 func TestEveryFlip(t *testing.T) {
 	files, names, recs := build(t, 5)
@@ -172,7 +185,7 @@ func TestEveryFlip(t *testing.T) {
 		if i == 0 {
 			tornFrom = recs[len(recs)-1].Seq + 1 // nothing of an older segment may look so
 		}
-		for at := range files[name] {
+		for _, at := range places(files[name]) {
 			for _, mask := range []byte{0xff, 1 << (at % 8)} {
 				b := bytes.Clone(files[name])
 				b[at] ^= mask
@@ -191,7 +204,7 @@ func TestEveryFlip(t *testing.T) {
 func TestEveryCut(t *testing.T) {
 	files, names, recs := build(t, 5)
 	for _, name := range names {
-		for at := range files[name] {
+		for _, at := range places(files[name]) {
 			verdict(t, restore(t, files, name, files[name][:at]), recs, recs[len(recs)-1].Seq+1)
 			if t.Failed() {
 				t.Fatalf("segment %s cut at %d", name, at)
@@ -342,43 +355,122 @@ func TestForeignSegment(t *testing.T) {
 	}
 }
 
-// TestStrangersCannotForge: a payload that is a copy of a frame, and of a
-// whole segment, is nothing but a payload, even where the log is torn.
+// TestStrangersCannotForge: a payload that has the bytes of frames, written by
+// somebody who knows all of the format but not the segment's salt, is nothing
+// but a payload, even where the log is torn.
 func TestStrangersCannotForge(t *testing.T) {
-	files, names, recs := build(t, 4)
-	payload := files[names[1]]
+	var forged []byte
+	for i := range uint64(8) {
+		body := appendRecord(nil, 1, 0, []byte("forged"), []byte("forged"))
+		h := frameHeader{length: uint32(len(body)), count: 1, first: 100 + i, bodyCRC: salted(crc32.Checksum(body, castagnoli), 4711)}
+		b := make([]byte, h.size())
+		h.put(b, 4711)
+		copy(b[frameHeaderSize:], body)
+		forged = append(forged, b...)
+	}
 	fs := crashfs.New()
 	o := Options{SegmentSize: 16 << 10}
 	l := open(t, fs, o)
-	if _, err := l.Append(bg, 1, nil, []byte("first")); err != nil {
-		t.Fatal(err)
-	}
-	// Pad so that the forged frames are aligned as true ones are.
-	for pad := range 8 {
-		if _, err := l.Append(bg, 1, nil, append(make([]byte, pad), payload[1024:2048]...)); err != nil {
+	var off, size int64
+	for pad := range 8 { // one of these aligns the forged frames as true ones are
+		off = l.nextFrame(t)
+		payload := append(make([]byte, pad), forged...)
+		if _, err := l.Append(bg, 1, nil, payload); err != nil {
 			t.Fatal(err)
 		}
+		size = frameSize(int64(recordHeaderSize + len(payload)))
 	}
-	name, last, off := l.Segments()[0].Name, l.Next()-1, l.out.off
+	name, last := l.Segments()[0].Name, l.Next()-1
 	l.Close()
 	b, err := fs.ReadFile("wal/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The last frame is torn: its header is gone, its payload is there.
-	clear(b[off-frameSize(int64(recordHeaderSize+7+1024)):][:frameHeaderSize])
-	if err := fs.WriteFile("wal/"+name, b); err != nil {
-		t.Fatal(err)
+	// Any frame may be the last one, and torn: its header is gone, its payload
+	// is there, and behind it is nothing.
+	for n := last; n > 0; n-- {
+		torn := bytes.Clone(b)
+		clear(torn[off:][:frameHeaderSize])
+		clear(torn[off+size:])
+		if err := fs.WriteFile("wal/"+name, torn); err != nil {
+			t.Fatal(err)
+		}
+		crashed := restore(t, map[string][]byte{name: torn}, "", nil)
+		l = open(t, crashed, o)
+		if d := l.Damage(); len(d) != 0 {
+			t.Errorf("a forged frame was believed: %+v", d)
+		}
+		if got := all(t, l, 0); len(got) != int(n)-1 {
+			t.Errorf("%d records, want %d", len(got), n-1)
+		}
+		if l.Next() <= n {
+			t.Errorf("Next is %d, but %d was acknowledged", l.Next(), n)
+		}
+		l.Close()
+		size = frameSize(int64(recordHeaderSize + int(n) - 2 + len(forged)))
+		off -= size
 	}
-	l = open(t, fs, o)
-	if d := l.Damage(); len(d) != 0 {
-		t.Errorf("a forged frame was believed: %+v", d)
+}
+
+// nextFrame returns the offset of the next frame.
+func (l *Log) nextFrame(t *testing.T) int64 {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.segs[len(l.segs)-1].synced
+}
+
+// TestFramesOutOfPlace: frames that are valid by themselves, but are not the
+// ones that belong where they are, as after a write that was lost or went to
+// the wrong place.
+func TestFramesOutOfPlace(t *testing.T) {
+	fs := crashfs.New()
+	o := Options{SegmentSize: 4 << 10}
+	var recs []Record
+	for range 2 {
+		l := open(t, fs, o)
+		for i := range 6 {
+			rec := Record{Stream: uint64(i % 2), State: fmt.Appendf(nil, "%02d", l.Next()), Payload: make([]byte, 50)}
+			seq, err := l.Append(bg, rec.Stream, rec.State, rec.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec.Seq = seq
+			recs = append(recs, rec)
+		}
+		l.Close()
 	}
-	if got := all(t, l, 0); len(got) != int(last)-1 {
-		t.Errorf("%d records, want %d", len(got), last-1)
+	files := map[string][]byte{}
+	names := []string{segmentName(1, 1), segmentName(2, 7)}
+	for _, name := range names {
+		b, err := fs.ReadFile("wal/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b
 	}
-	if l.Next() <= last {
-		t.Errorf("Next is %d, but %d was acknowledged", l.Next(), last)
+	size := int(frameSize(recordHeaderSize + 2 + 50))
+	for _, name := range names {
+		h, err := readHeader(bytes.NewReader(files[name]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := int(h.firstFrame())
+		frame := func(b []byte, i int) []byte { return b[first+i*size:][:size] }
+		for what, damage := range map[string]func(b []byte){
+			"repeated": func(b []byte) { copy(frame(b, 3), frame(b, 2)) },
+			"missing":  func(b []byte) { copy(b[first+2*size:], b[first+3*size:]) },
+			"swapped": func(b []byte) {
+				two := bytes.Clone(frame(b, 2))
+				copy(frame(b, 2), frame(b, 3))
+				copy(frame(b, 3), two)
+			},
+		} {
+			t.Run(what+" in "+name, func(t *testing.T) {
+				b := bytes.Clone(files[name])
+				damage(b)
+				verdict(t, restore(t, files, name, b), recs, recs[len(recs)-1].Seq+1)
+			})
+		}
 	}
-	_ = recs
 }

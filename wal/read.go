@@ -206,8 +206,12 @@ func (r *Reader) fill() (more bool, err error) {
 		r.win.end, r.win.buf = int64(limit), r.win.buf[:0]
 	}
 	h, body, err := r.win.frame(r.off, s.hdr.salt)
+	from := r.off + frameAlign // where to look for a frame if this is not the one
 	if err == nil && h.first != r.seq {
 		err = errNoFrame
+		if h.first > r.seq {
+			from = r.off // it is a later one
+		}
 	}
 	if err == nil && h.first+uint64(h.count) <= r.next {
 		r.off, r.seq = r.off+h.size(), h.first+uint64(h.count) // passed over unread
@@ -230,22 +234,23 @@ func (r *Reader) fill() (more bool, err error) {
 		r.off, r.seq = r.off+h.size(), h.first+uint64(h.count)
 		return true, nil
 	case errNoFrame, errBadBody:
-		return r.skip(end)
+		return r.skip(from, end)
 	}
 	return false, fmt.Errorf("reading log: segment %s: %w", s.name, err)
 }
 
-// skip moves behind a damaged stretch, and reports it.
-func (r *Reader) skip(end uint64) (bool, error) {
+// skip moves behind a damaged stretch, to the next frame at or behind from,
+// and reports it.
+func (r *Reader) skip(from int64, end uint64) (bool, error) {
 	reason := "a frame is not readable"
-	off, h, ok, err := r.win.find(r.off, r.seg.hdr.salt, r.seq+1)
+	off, h, ok, err := r.win.find(from, r.seg.hdr.salt, r.seq)
 	if err != nil {
 		return false, fmt.Errorf("reading log: segment %s: %w", r.seg.name, err)
 	}
 	if ok && h.first <= end {
-		from := r.off
+		at := r.off
 		r.off = off
-		return r.report(from, h.first, reason)
+		return r.report(at, h.first, reason)
 	}
 	return r.report(r.off, end, "the segment ends too early")
 }
