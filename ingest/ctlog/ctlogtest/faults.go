@@ -60,6 +60,13 @@ const (
 	MissingIssuer Mode = "missing-issuer" // 404; class issuer
 )
 
+// maxExtra bounds ExtraEntries: ten million entries of get-entries are 54 GB.
+// A tile holds 10,000 more at most, because it is made in memory.
+const (
+	maxExtra     = 10_000_000
+	maxTileExtra = 10_000
+)
+
 // Retry-After spellings of [Fault] and [RateLimit].
 const (
 	RetryNone    = ""        // no header
@@ -140,6 +147,10 @@ func (f *Faults) Add(faults ...Fault) error {
 			return fmt.Errorf("fault %s: strikes %v, not %q", x.Mode, want, x.On)
 		case x.Rate < 0 || x.Rate > 1:
 			return fmt.Errorf("fault %s: a rate of %v is not between 0 and 1", x.Mode, x.Rate)
+		case x.N < 0 && x.Mode != WrongLength || x.Delay < 0 || x.After < 0 || x.Count < 0:
+			return fmt.Errorf("fault %s: n, delay, after and count must not be negative", x.Mode)
+		case x.Mode == WrongLength && max(x.N, -x.N) > 64<<20, x.Mode == ExtraEntries && x.N > maxExtra:
+			return fmt.Errorf("fault %s: n is %d, at most 64 MiB or %d entries can be sent", x.Mode, x.N, maxExtra)
 		case x.Status != 0 && (x.Status < 200 || x.Status > 599):
 			return fmt.Errorf("fault %s: status %d is not between 200 and 599", x.Mode, x.Status)
 		}

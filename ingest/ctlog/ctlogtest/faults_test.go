@@ -186,7 +186,7 @@ func TestWrongEntries(t *testing.T) {
 		want int
 	}{
 		{Fault{Mode: ShortAnswer}, 1}, {Fault{Mode: ShortAnswer, N: 4}, 4}, {Fault{Mode: EmptyAnswer}, 0},
-		{Fault{Mode: ExtraEntries}, 11}, {Fault{Mode: ExtraEntries, N: 500}, 510},
+		{Fault{Mode: ExtraEntries}, 11}, {Fault{Mode: ExtraEntries, N: 500}, 510}, {Fault{Mode: ExtraEntries, N: 512 + 522}, 10 + 512 + 522},
 	} {
 		if got, _ := count(tc.f); got != tc.want {
 			t.Errorf("%s %d: %d entries, want %d", tc.f.Mode, tc.f.N, got, tc.want)
@@ -356,7 +356,7 @@ func TestFaultSelection(t *testing.T) {
 			t.Errorf("%s: struck %d times, want %d to %d", name, tc.got, tc.min, tc.max)
 		}
 	}
-	for _, bad := range []Fault{{}, {Mode: "nonsense"}, {Mode: Status, On: "x"}, {Mode: SplitView, On: ClassData}, {Mode: Status, Rate: 2}, {Mode: Status, Status: 99}} {
+	for _, bad := range []Fault{{}, {Mode: "nonsense"}, {Mode: Status, On: "x"}, {Mode: SplitView, On: ClassData}, {Mode: Status, Rate: 2}, {Mode: Status, Status: 99}, {Mode: Reset, N: -1}, {Mode: WrongLength, N: 1 << 40}, {Mode: ExtraEntries, N: 1 << 40}, {Mode: Latency, Delay: -1}} {
 		if err := f.Set(bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}

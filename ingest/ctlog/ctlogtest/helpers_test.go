@@ -9,11 +9,21 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
+// entries is what test logs hold unless a test wants others: made once.
+var entries = sync.OnceValues(func() (*Corpus, error) { return NewCorpus(CorpusOptions{}) })
+
 func newTestLog(t testing.TB, o Options) *Log {
 	t.Helper()
+	if o.Corpus == nil {
+		var err error
+		if o.Corpus, err = entries(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l, err := New(o)
 	if err != nil {
 		t.Fatal(err)

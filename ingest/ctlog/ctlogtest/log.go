@@ -221,6 +221,7 @@ func (l *Log) Grow(n uint64) error {
 	l.grow.Lock()
 	defer l.grow.Unlock()
 	t := l.snapshot() // only this goroutine appends
+	_, _, before := l.Head()
 	from := t.size()
 	for at := from; at < from+n; {
 		// A stretch at a time, so that memory stays flat at any size.
@@ -230,7 +231,7 @@ func (l *Log) Grow(n uint64) error {
 		}
 		at = to
 	}
-	h := head{size: t.size(), root: t.root(t.size()), timestamp: uint64(l.o.Now().UnixMilli())}
+	h := head{size: t.size(), root: t.root(t.size()), timestamp: max(before, uint64(l.o.Now().UnixMilli()))}
 	// A head is not older than its entries, whose time is generated and may
 	// run ahead; neighbours are out of order by three steps at most.
 	for i := h.size - min(h.size, 4); i < h.size; i++ {

@@ -217,9 +217,8 @@ func TestMirror(t *testing.T) {
 // cache is full.
 func TestWarm(t *testing.T) {
 	t.Parallel()
-	corpus := newTestCorpus(t, CorpusOptions{})
 	for _, k := range []Kind{RFC6962, Static} {
-		l := newTestLog(t, Options{Kind: k, Size: 2000, Corpus: corpus, CacheBytes: 4 << 20})
+		l := newTestLog(t, Options{Kind: k, Size: 2000, CacheBytes: 4 << 20})
 		l.Warm()
 		n := len(l.pages.items) + len(l.tiles.items)
 		if n == 0 || l.pages.bytes+l.tiles.bytes > 4<<20 || k == Static && n != 7 || k == RFC6962 && n > 4 {

@@ -77,7 +77,7 @@ func newECSigner(seed uint64, label string, p384 bool) *ecSigner {
 	}
 	d := scalar(seed, label, s.order)
 	s.point = s.mult(d)
-	for i := range 64 {
+	for i := range 16 {
 		k := scalar(seed, fmt.Sprintf("%s nonce %d", label, i), s.order)
 		r := new(big.Int).SetBytes(s.mult(k)[1 : 1+(s.order.BitLen()+7)/8])
 		r.Mod(r, s.order)

@@ -194,7 +194,7 @@ func (l *Log) dataTile(t tilePath, d drawn) answer {
 		b, a.to = b[:(whole+len(l.tileLeaves(t.n, n+1, d)))/2], a.from+n
 	}
 	if f, ok := d[ExtraEntries]; ok {
-		for i := range uint64(max(f.n(1), 1)) {
+		for i := range uint64(min(max(f.n(1), 1), maxTileExtra)) {
 			index := a.to + i
 			e := l.corpus.Entry(index)
 			b = e.appendTileLeaf(b, l.corpus.h, l.o.Kind, index)

@@ -228,3 +228,31 @@ func TestDecoysMove(t *testing.T) {
 		t.Errorf("the true signature stood in lines %v, want all four", places)
 	}
 }
+
+// Whatever path is accepted as a tile's is the one spelling of that tile.
+func FuzzTilePath(f *testing.F) {
+	for _, s := range []string{"0/005", "1/x001/234", "data/x001/x234/067", "5/999.p/255", "data/000.p/1", "0/x000/001", "0/1", "6/000", "0/000.p/256"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, ok := parseTile(s)
+		if !ok {
+			return
+		}
+		groups := []string{fmt.Sprintf("%03d", p.n%1000)}
+		for n := p.n / 1000; n > 0; n /= 1000 {
+			groups = append([]string{fmt.Sprintf("x%03d", n%1000)}, groups...)
+		}
+		level := fmt.Sprint(p.level)
+		if p.data {
+			level = "data"
+		}
+		again := level + "/" + strings.Join(groups, "/")
+		if p.part {
+			again += fmt.Sprintf(".p/%d", p.width)
+		}
+		if again != s {
+			t.Errorf("%q was read as %+v, which is %q", s, p, again)
+		}
+	})
+}

@@ -184,9 +184,8 @@ func TestControlIsLocal(t *testing.T) {
 // Run grows by steps to the maximum and goes on signing.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	corpus := newTestCorpus(t, CorpusOptions{})
 	synctest.Test(t, func(t *testing.T) {
-		l := newTestLog(t, Options{Size: 10, GrowBy: 7, GrowEvery: time.Minute, MaxSize: 40, Corpus: corpus})
+		l := newTestLog(t, Options{Size: 10, GrowBy: 7, GrowEvery: time.Minute, MaxSize: 40})
 		go l.Run(t.Context())
 		time.Sleep(3*time.Minute + time.Second)
 		if got := l.Size(); got != 31 {

@@ -15,9 +15,8 @@ import (
 // Inside a bubble an hour of a slow log takes no time, and nothing leaks.
 func TestTransportInBubble(t *testing.T) {
 	t.Parallel()
-	corpus := newTestCorpus(t, CorpusOptions{})
 	synctest.Test(t, func(t *testing.T) {
-		l := newTestLog(t, Options{Size: 300, Corpus: corpus})
+		l := newTestLog(t, Options{Size: 300})
 		c := &http.Client{Transport: Transport(http.StripPrefix("/rfc", l.Handler()))}
 		get := func(ctx context.Context) ([]byte, error) {
 			req, err := http.NewRequestWithContext(ctx, "GET", "http://log.test/rfc"+entriesPath, nil)
