@@ -33,7 +33,7 @@ const (
 	GzipBomb      Mode = "gzip-bomb"      // a gzip body that unfolds to N bytes (default 10 GiB)
 	TruncatedGzip Mode = "truncated-gzip" // a gzip body that ends in the middle
 	HTML          Mode = "html"           // an HTML page with status 200, or Status
-	Redirect      Mode = "redirect"       // 302, or Status, to Location (default: the same path with ?redirected)
+	Redirect      Mode = "redirect"       // 302, or Status, to Location (default: the same with redirected=1)
 	Missing       Mode = "missing"        // 404
 
 	// Wrong data; class data unless said.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -41,7 +42,10 @@ func (l *Log) instead(w http.ResponseWriter, r *http.Request, d drawn) (answer, 
 	if f, ok := d[Redirect]; ok {
 		to := f.Location
 		if to == "" {
-			to = r.RequestURI + "?redirected"
+			q := r.URL.Query()
+			q.Set("redirected", "1")
+			path, _, _ := strings.Cut(r.RequestURI, "?")
+			to = path + "?" + q.Encode()
 		}
 		w.Header().Set("Location", to)
 		return text(f.status(http.StatusFound), "moved"), true

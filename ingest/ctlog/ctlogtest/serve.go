@@ -28,6 +28,9 @@ type ServeOptions struct {
 	// both.
 	Kinds []Kind
 
+	// Warm encodes pages and tiles before the logs are ready: see Log.Warm.
+	Warm bool
+
 	// Limit and Faults are in force from the start.
 	Limit  *RateLimit
 	Faults []Fault
@@ -87,6 +90,9 @@ func Serve(ctx context.Context, o ServeOptions) error {
 			}
 			if logs[i], err = New(lo); err != nil {
 				return err
+			}
+			if o.Warm {
+				logs[i].Warm()
 			}
 			if err := logs[i].faults.SetLimit(o.Limit); err != nil {
 				return err
