@@ -195,7 +195,9 @@ func FuzzBase64(f *testing.F) {
 	for _, n := range []int{0, 1, 2, 3, 31, 32, 33, 48, 100, 1000} {
 		f.Add([]byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb, 7, 0x93}, n)[:n])))
 	}
-	f.Add([]byte("AAAA\nAAAA"))
+	for _, text := range []string{"AAAA\nAAAA", "\n\n\n\n", "AAAA\n\n\n\n", "AAAA\n\n\n\nAAAA", "A===", "AA=A"} {
+		f.Add([]byte(text))
+	}
 	f.Add([]byte("AAA=AAAA"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want := make([]byte, base64.StdEncoding.DecodedLen(len(text)))

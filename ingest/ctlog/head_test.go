@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -250,6 +251,14 @@ func TestCheckpointDecoys(t *testing.T) {
 			t.Errorf("decoy %d alone was taken for a signature", i)
 		}
 	}
+	// Nor is one that verifies, under our name, with another key ID.
+	body := append(binary.BigEndian.AppendUint64(nil, 1), l.sign(1, 5, mth(l.hashes))...)
+	for bit, ok := range []bool{true, false} {
+		note := l.noteText(5) + noteLine(l.origin, id^uint32(bit), body)
+		if _, err := parseCheckpoint([]byte(note), l.origin, l.id, key); (err == nil) != ok {
+			t.Errorf("key ID differs by %d: %v", bit, err)
+		}
+	}
 	// A signature line of ours under another name is not ours, although it verifies.
 	sig := strings.Replace(l.noteSig(5), l.origin, "other.log/2027", 1)
 	if _, err := parseCheckpoint([]byte(l.noteText(5)+sig), l.origin, l.id, key); err == nil {
@@ -285,6 +294,7 @@ func TestCheckpointIsStrict(t *testing.T) {
 		"nameless":               good + "—  AAAAAAAA\n",
 		"signature not base64":   good + "— x !!!!!\n",
 		"signature too short":    good + "— x AAAA\n",
+		"key ID only":            good + "— x AAAAAA==\n",
 		"not UTF-8":              good + "— \xff AAAAAAAA\n",
 		"too many lines":         l.noteText(5) + strings.Repeat("— x AAAAAAAA\n", maxSignatures) + l.noteSig(5),
 		"blank among signatures": good + "\n" + l.noteSig(5),

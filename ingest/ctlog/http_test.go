@@ -86,7 +86,7 @@ func TestPublicAddresses(t *testing.T) {
 		"10.0.0.1": false, "172.16.0.1": false, "192.168.1.1": false, "fd00:ec2::254": false, "fc00::1": false,
 		"169.254.169.254": false, "fe80::1": false, "fe80::1%eth0": false, "100.100.100.200": false,
 		"224.0.0.1": false, "ff02::1": false, "255.255.255.255": false, "240.0.0.1": false, "192.0.0.192": false,
-		"::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "::127.0.0.1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::808:808": false,
+		"::ffff:127.0.0.1": false, "::ffff:100.64.0.1": false, "::ffff:169.254.169.254": false, "::127.0.0.1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::808:808": false,
 		"2002:7f00:1::1": false, "198.18.0.1": false, "2001:db8::1": false, "fec0::1": false,
 	} {
 		err := checkAddress(netip.AddrPortFrom(netip.MustParseAddr(addr), 443).String())
@@ -447,4 +447,11 @@ func TestSlowBody(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDeclaredLengthIsNotTrusted(t *testing.T) {
+	b, err := readBody(nil, strings.NewReader("short"), 60<<20, 64<<20)
+	if err != nil || string(b) != "short" || cap(b) > 8<<20 {
+		t.Errorf("%d bytes of capacity for %q, %v", cap(b), b, err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -361,6 +362,16 @@ func TestChainCacheIsBounded(t *testing.T) {
 		if c.hashes[0] != sha256.Sum256(c.certs[0]) {
 			t.Fatalf("chain %d changed", i)
 		}
+	}
+	if len(cc.chains) > maxCachedChains {
+		t.Errorf("%d chains", len(cc.chains))
+	}
+	// Two chains whose hashes collide are still two.
+	a, b := vec24(nil, []byte("a")), vec24(nil, []byte("b"))
+	ca, _ := cc.get(a)
+	cc.chains[maphash.Bytes(cc.seed, b)] = ca
+	if cb, ok := cc.get(b); !ok || cb == ca || cb.hashes[0] != sha256.Sum256([]byte("b")) {
+		t.Error("took one chain for another")
 	}
 	big := vec24(nil, make([]byte, maxChainCached-100))
 	for i := range 4 * maxCachedBytes / len(big) {
