@@ -41,13 +41,13 @@ func configFlags(names ...string) []cli.Flag {
 			continue
 		}
 		category := "Configuration:"
-		usage := strings.ReplaceAll(strings.TrimSuffix(k.Doc, "."), "`", "'") + " [$" + k.Env() + "]"
+		usage := strings.ReplaceAll(strings.TrimSuffix(k.Doc, "."), "`", "'") + " [$" + k.Env()
 		if k.typ.Kind() == reflect.Bool {
-			flags = append(flags, &cli.BoolFlag{Name: k.Flag(), Category: category, Usage: usage, Value: k.Default == "true"})
+			flags = append(flags, &cli.BoolFlag{Name: k.Flag(), Category: category, Usage: usage + "]", Value: k.Default == "true"})
 			continue
 		}
 		flags = append(flags, &cli.GenericFlag{
-			Name: k.Flag(), Category: category, Usage: "`" + placeholder(k) + "` " + usage,
+			Name: k.Flag(), Category: category, Usage: usage + "=`" + placeholder(k) + "`]",
 			Value: &rawValue{}, DefaultText: k.defaultText(), Hidden: k.Secret == "yes",
 		})
 		if k.Secret != "" {
