@@ -66,6 +66,7 @@ func TestLimits(t *testing.T) {
 		{"256 extensions", spec{exts: repeat(maxExtensions, func(i int) []byte { return ext(fmt.Sprint("1.2.3.", i)) })}, 0, func(r *schema.Row) int { return len(r.Extensions) }, maxExtensions},
 		{"257 extensions", spec{exts: repeat(maxExtensions+1, func(i int) []byte { return ext(fmt.Sprint("1.2.3.", i)) })}, ListMany, func(r *schema.Row) int { return len(r.Extensions) }, maxExtensions},
 		{"names behind 300 extensions", spec{exts: append(repeat(300, func(i int) []byte { return ext(fmt.Sprint("1.2.3.", i)) }), san(dns("a.example")))}, ListMany, func(r *schema.Row) int { return len(r.DNSNames) }, 1},
+		{"names twice behind 300 extensions", spec{exts: append(repeat(300, func(i int) []byte { return ext(fmt.Sprint("1.2.3.", i)) }), san(dns("a.example")), san(dns("b.example")))}, ListMany | ExtDup, func(r *schema.Row) int { return len(r.DNSNames) }, 2},
 		{"65 SCTs", spec{exts: [][]byte{ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, sctListOf(repeat(65, func(i int) []byte { return sct(byte(i)) })...)))}}, ListMany, func(r *schema.Row) int { return len(r.SCTs) }, maxSCTs},
 		{"256 attributes", subject(repeat(maxNameAttrs, func(i int) []byte { return cn(tagUTF8, "x") })...), 0, func(r *schema.Row) int { return len(r.Subject.CommonNames) }, maxNameAttrs},
 		{"257 attributes", subject(repeat(maxNameAttrs+1, func(i int) []byte { return cn(tagUTF8, "x") })...), NameMany, func(r *schema.Row) int { return len(r.Subject.CommonNames) }, maxNameAttrs},

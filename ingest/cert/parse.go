@@ -241,7 +241,7 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 		refuse(in, row, p.flags, why)
 		return
 	}
-	p.strings.room(len(env.cert) / 2)
+	p.strings.room(min(len(env.cert)/2, 4<<10)) // what an ordinary certificate needs
 	p.fill(&c.tbs)
 
 	if env.typ == schema.X509Entry {

@@ -188,6 +188,7 @@ var weirdCerts = []weird{
 	{"empty SCT list", withExt(ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, unhex("0000")))), SCTBad, odd, want("SCTs", []schema.SCT(nil))},
 	{"SCT list of wrong length", withExt(ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, unhex("00ff00")))), SCTBad, partial, nil},
 	{"SCT longer than its list", withExt(ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, unhex("00040009 0000")))), SCTBad, partial, nil},
+	{"SCT of 42 bytes", withExt(ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, sctListOf(sct(1)[:42])))), SCTBad, partial, want("SCTs", []schema.SCT(nil))},
 	{"SCT of another version beside a good one", withExt(ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, sctListOf(append([]byte{1}, sct(9)[1:]...), sct(7))))), SCTBad, partial,
 		func(r *schema.Row) error {
 			if len(r.SCTs) != 1 || r.SCTs[0].LogID[0] != 7 || r.SCTs[0].Timestamp != 400<<32|7 {
