@@ -15,15 +15,9 @@ import (
 )
 
 // TestReadersBesideTrim runs an appender, a trimmer and readers against each
-// other, on real files. A reader that is not overtaken misses nothing; one
-// that is gets told.
+// other. A reader that is not overtaken misses nothing; one that is gets told.
 func TestReadersBesideTrim(t *testing.T) {
-	dir := t.TempDir()
-	l, err := Open(dir, Options{SegmentSize: 16 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := open(t, crashfs.New(), Options{SegmentSize: 16 << 10})
 	const total = 3000
 	ctx, cancel := context.WithCancel(bg)
 	defer cancel()
