@@ -425,6 +425,23 @@ func TestSettingsDoNotStick(t *testing.T) {
 	}
 }
 
+// TestOddNames: names and values that are SQL stay names and values.
+func TestOddNames(t *testing.T) {
+	e := sharedEngine(t)
+	db := open(t, e.DSN())
+	for _, name := range []string{"plain", "it's", "back`tick", "a`; DROP DATABASE system; --", "ünï", "two words"} {
+		mustExec(t, db, "CREATE DATABASE IF NOT EXISTS `"+strings.ReplaceAll(name, "`", "``")+"`")
+		if _, got, code := call(t, e, url.Values{"database": {name}}, "SELECT currentDatabase() FORMAT TSVRaw"); got != name+"\n" {
+			t.Errorf("database %q: %q, code %d", name, got, code)
+		}
+	}
+	for _, value := range []string{"", "it's", `sla\sh`, "new\nline", "nul\x00", "', readonly = '0", "ünï"} {
+		if _, got, code := call(t, e, url.Values{"format_custom_field_delimiter": {value}}, "SELECT getSetting('format_custom_field_delimiter') FORMAT TSVRaw"); got != value+"\n" {
+			t.Errorf("setting %q: %q, code %d", value, got, code)
+		}
+	}
+}
+
 // TestBounds: the statement and the parameters are bounded.
 func TestBounds(t *testing.T) {
 	e := sharedEngine(t)

@@ -26,6 +26,7 @@ const (
 	maxParams     = 1024      // URL parameters
 	insertChunk   = 256 << 10 // bytes handed to the engine at a time
 	maxQueryIDLen = 256
+	writeTimeout  = time.Minute // for one piece of a result
 )
 
 // face answers ClickHouse's HTTP protocol.
@@ -46,6 +47,8 @@ type user struct {
 }
 
 func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	rc.SetWriteDeadline(time.Time{}) // of the request before on this connection
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !loopbackHost(r.Host) {
 		// A page in a browser can make its own name resolve to 127.0.0.1;
@@ -506,6 +509,8 @@ func (a *answer) write(p []byte) error {
 		}
 	}
 	a.begin()
+	// A client that does not read would hold a connection and a slot.
+	http.NewResponseController(a.w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	if !a.req.compress {
 		_, err := a.w.Write(p)
 		return err

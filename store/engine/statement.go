@@ -59,7 +59,9 @@ func parseStatement(text string) (statement, error) {
 		if !ok {
 			break
 		}
-		n++
+		if t.kind != tokSemi {
+			n++
+		}
 		if end >= 0 && t.kind != tokSemi {
 			return statement{}, exceptionf(codeSyntax, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed): failed at position %d: %.40q", t.start+1, text[t.start:])
 		}
