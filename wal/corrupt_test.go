@@ -483,3 +483,53 @@ func TestFramesOutOfPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryFlipInSnapshot: a stream that is silent for a whole segment is
+// remembered by the snapshot alone. Damage to it is noticed; the states are
+// then those of the segment before with its records, and if there is none,
+// the loss is reported.
+func TestEveryFlipInSnapshot(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		fs := crashfs.New()
+		o := Options{SegmentSize: 4 << 10}
+		l := open(t, fs, o)
+		for id := range uint64(2) {
+			if _, err := l.Append(bg, id, fmt.Appendf(nil, "state of %d", id), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Close()
+		l = open(t, fs, o)
+		if _, err := l.Append(bg, 0, []byte("newer"), nil); err != nil {
+			t.Fatal(err)
+		}
+		if alone {
+			if err := l.Trim(3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		name, end := segmentName(2, 3), snapshotAt+int(l.segs[len(l.segs)-1].hdr.snapLen)
+		l.Close()
+		files := map[string][]byte{}
+		for _, n := range []string{segmentName(1, 1), name} {
+			if b, err := fs.ReadFile("wal/" + n); err == nil {
+				files[n] = b
+			}
+		}
+		for at := snapshotAt; at < end; at++ {
+			b := bytes.Clone(files[name])
+			b[at] ^= 1 << (at % 8)
+			l := open(t, restore(t, files, name, b), o)
+			states, damage := show(l.States()), l.Damage()
+			switch {
+			case states[0] != "newer":
+				t.Fatalf("byte %d: states %v", at, states)
+			case !alone && (states[1] != "state of 1" || len(states) != 2 || len(damage) != 0):
+				t.Fatalf("byte %d: states %v, damage %+v", at, states, damage)
+			case alone && (len(states) != 1 || len(damage) != 1 || damage[0].Before != nil):
+				t.Fatalf("byte %d: states %v, damage %+v", at, states, damage)
+			}
+			l.Close()
+		}
+	}
+}
