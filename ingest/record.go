@@ -122,9 +122,9 @@ func encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]by
 	return append(out, s2.Encode(nil, plain)...), nil
 }
 
-// recordRange reads the log, the first index and the count from a record's
+// RecordRange reads the log, the first index and the count from a record's
 // header alone.
-func recordRange(b []byte) (log ctlog.Hash, from, to uint64, err error) {
+func RecordRange(b []byte) (log ctlog.Hash, from, to uint64, err error) {
 	if len(b) < recordHeader || b[0] != recordVersion {
 		return log, 0, 0, errors.New("record header is not one of ours")
 	}
@@ -135,7 +135,7 @@ func recordRange(b []byte) (log ctlog.Hash, from, to uint64, err error) {
 // decodeRecord is the inverse of encodeRecord. The entries alias buffers of
 // their own, not b.
 func decodeRecord(b []byte) (*record, error) {
-	log, from, to, err := recordRange(b)
+	log, from, to, err := RecordRange(b)
 	if err != nil {
 		return nil, err
 	}

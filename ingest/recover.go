@@ -118,7 +118,7 @@ func (a *Appliance) rebuildMarks() error {
 		if _, ok := first[rec.Stream]; ok || len(rec.Payload) == 0 {
 			continue
 		}
-		if _, from, _, err := recordRange(rec.Payload); err == nil {
+		if _, from, _, err := RecordRange(rec.Payload); err == nil {
 			first[rec.Stream] = from
 		}
 	}

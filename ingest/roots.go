@@ -24,17 +24,20 @@ import (
 type Roots struct {
 	dir string
 
-	mu    sync.Mutex
-	files map[ctlog.Hash]*os.File
-	dirty map[ctlog.Hash]bool
+	mu       sync.Mutex
+	files    map[ctlog.Hash]rootFile
+	dirty    map[ctlog.Hash]bool
+	readOnly bool // for audits beside a running appliance
 }
+
+type rootFile = *os.File
 
 // OpenRoots opens the directory of root files, creating it if need be.
 func OpenRoots(dir string) (*Roots, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating directory of subtree roots: %w", err)
 	}
-	return &Roots{dir: dir, files: map[ctlog.Hash]*os.File{}, dirty: map[ctlog.Hash]bool{}}, nil
+	return &Roots{dir: dir, files: map[ctlog.Hash]rootFile{}, dirty: map[ctlog.Hash]bool{}}, nil
 }
 
 func (r *Roots) file(log ctlog.Hash, create bool) (*os.File, error) {
@@ -42,7 +45,10 @@ func (r *Roots) file(log ctlog.Hash, create bool) (*os.File, error) {
 		return f, nil
 	}
 	flags := os.O_RDWR
-	if create {
+	switch {
+	case r.readOnly:
+		flags = os.O_RDONLY
+	case create:
 		flags |= os.O_CREATE
 	}
 	f, err := os.OpenFile(filepath.Join(r.dir, hex.EncodeToString(log[:])+".roots"), flags, 0o600)

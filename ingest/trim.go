@@ -75,7 +75,7 @@ func (d *deliverer) rangesBelow(seg wal.SegmentInfo) ([]schema.Range, error) {
 		return out, nil
 	}
 	err := d.eachRecord(seg.BaseSeq, min(seg.NextSeq, d.lifeFrom), func(rec wal.Record) error {
-		log, from, to, err := recordRange(rec.Payload)
+		log, from, to, err := RecordRange(rec.Payload)
 		if err == nil && to > from {
 			out = append(out, schema.Range{Log: schema.ShortID(log), From: from, To: to})
 		}

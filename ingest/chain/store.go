@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"ctappliance/internal/durable"
@@ -78,6 +79,25 @@ func Open(dir string) (s *Store, setAside string, err error) {
 		}
 	}
 	return s, "", nil
+}
+
+// OpenReadOnly opens an existing store to look certificates up, also beside
+// the process that writes it. What is torn or damaged is passed over.
+func OpenReadOnly(dir string) (*Store, error) {
+	path := filepath.Join(dir, FileName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading chain store: %w", err)
+	}
+	s := &Store{path: path, index: map[Hash]place{}, failed: errors.New("chain store is open for reading only")}
+	s.end = s.scan(b, 0)
+	for next := findFrame(b, s.end+1); next >= 0; next = findFrame(b, s.end+1) {
+		s.end = s.scan(b, next)
+	}
+	if s.file, err = os.Open(path); err != nil {
+		return nil, fmt.Errorf("opening chain store: %w", err)
+	}
+	return s, nil
 }
 
 // scan indexes the whole frames from offset on and returns where they end.
@@ -214,7 +234,19 @@ func (s *Store) Add(log Hash, certs map[Hash][]byte) (left [][]byte, err error) 
 	if len(frames) == 0 {
 		return left, nil
 	}
-	if err := s.write(frames); err != nil {
+	_, err = s.file.WriteAt(frames, s.end)
+	if errors.Is(err, syscall.ENOSPC) {
+		// The WAL has space of its own: let the record carry them. What was
+		// written lies behind the end and will be overwritten.
+		for h := range places {
+			left = append(left, certs[h])
+		}
+		return left, nil
+	}
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
 		s.failed = fmt.Errorf("writing chain store: %w", err)
 		return nil, s.failed
 	}
@@ -223,13 +255,6 @@ func (s *Store) Add(log Hash, certs map[Hash][]byte) (left [][]byte, err error) 
 		s.index[h] = p
 	}
 	return left, nil
-}
-
-func (s *Store) write(frames []byte) error {
-	if _, err := s.file.WriteAt(frames, s.end); err != nil {
-		return err
-	}
-	return s.file.Sync()
 }
 
 // Close closes the file.

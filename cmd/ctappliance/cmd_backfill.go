@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"ctappliance/ingest"
+	"ctappliance/ingest/ctlog"
+	"ctappliance/ingest/pace"
+)
+
+func backfillCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "backfill",
+		Usage: "copy a range of one log, then stop",
+		Description: "Copies entries [START, END) of one log, verifies them against the log's signed head and stops when\n" +
+			"they are in the store. Ctrl-C is safe: the same command goes on where it was. While 'ctappliance run'\n" +
+			"works on the data directory, the range is handed to it and this command shows the progress.\n\n" +
+			"The log's key comes from a log list (--log-list) or from --log-key.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "log-url", Usage: "the log: its `URL`, or a name or log ID of the log list", Required: true},
+			&cli.StringFlag{Name: "log-key", Usage: "the log's public `KEY`: base64 of the DER, or a file (PEM, base64, DER)"},
+			&cli.StringFlag{Name: "kind", Usage: "protocol: auto, rfc6962 or static", Value: "auto"},
+			&cli.StringFlag{Name: "submission-url", Usage: "submission prefix of a static log, if it is not the log's URL"},
+			&cli.Uint64Flag{Name: "start", Usage: "first `INDEX`"},
+			&cli.Uint64Flag{Name: "end", Usage: "`INDEX` behind the last entry; 0: the log's size now"},
+			&cli.IntFlag{Name: "workers", Usage: "requests under way at once, `N` at most (fetch.workers)"},
+		}, configFlags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "log")...),
+		Action: backfill,
+	}
+}
+
+func backfill(c *cli.Context) error {
+	cfg, err := configured(c, false)
+	if err != nil {
+		return err
+	}
+	if c.IsSet("workers") {
+		n := c.Int("workers")
+		if n < 1 || n > 64 {
+			return usagef("workers: %d is not between 1 and 64", n)
+		}
+		cfg.Fetch.Workers = n
+	}
+	cfg.Logs = []LogConfig{{URL: c.String("log-url"), Key: c.String("log-key"), Kind: c.String("kind"), SubmissionURL: c.String("submission-url")}}
+	if err := cfg.namedLog(); err != nil {
+		return err
+	}
+	if err := errors.Join(cfg.Validate(), cfg.ValidateLogs()); err != nil {
+		return &usageError{err}
+	}
+	start, end := c.Uint64("start"), c.Uint64("end")
+	if end != 0 && end <= start {
+		return usagef("end: %d is not behind start %d; [start, end) would be empty", end, start)
+	}
+	list, err := cfg.loadList()
+	if err != nil {
+		return err
+	}
+	info, err := cfg.resolveLog(c.Context, &cfg.Logs[0], list)
+	if err != nil {
+		return &usageError{err}
+	}
+	client, pacer, err := (&pacers{c: cfg, byHost: map[string]*pace.Pacer{}}).client(info)
+	if err != nil {
+		return &usageError{err}
+	}
+	head, err := headOf(c.Context, client)
+	if err != nil {
+		return err
+	}
+	if end == 0 {
+		end = head.Size
+	}
+	if end > head.Size || start >= end {
+		return usagef("the log has %d entries, so [%d,%d) is not all there; choose --start and --end within it", head.Size, start, end)
+	}
+	show := newProgress(c.App.Writer, info.Name, start, end)
+	if err := cfg.handOver(c.Context, info, start, end, show); !errors.Is(err, errNotRunning) {
+		return err
+	}
+	if err := cfg.makeDataDir(); err != nil {
+		return err
+	}
+	log := cfg.logger(os.Stderr)
+	if show.bar != nil {
+		log = slog.New(slog.DiscardHandler) // lines would tear the bar apart; the summary follows
+	}
+	follow := ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{{From: start, To: end}}}
+	err = cfg.runPipeline(c.Context, []ingest.Follow{follow}, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
+		pc.UntilDone = true
+		return func(ctx context.Context, a *ingest.Appliance) { show.watch(ctx, info, a.Status) }
+	})
+	if err != nil {
+		return err
+	}
+	if c.Context.Err() != nil {
+		fmt.Fprintln(os.Stderr, "\nctappliance: interrupted; the same command goes on where this one was")
+		return exitError(1)
+	}
+	show.finish()
+	return nil
+}
+
+// namedLog replaces a name or log ID given as --log-url by the URL that the
+// log list has for it.
+func (c *Config) namedLog() error {
+	list, err := c.loadList()
+	if err != nil || list == nil {
+		return err
+	}
+	if info, err := ctlog.Find(list.Logs, c.Logs[0].URL); err == nil && checkLogURL(c.Logs[0].URL, c.AllowPrivate) != nil {
+		c.Logs[0].URL = info.URL
+	}
+	return nil
+}
+
+// headOf asks once more where the first answer is not one.
+func headOf(ctx context.Context, l ctlog.Log) (*ctlog.Head, error) {
+	head, err := l.Head(ctx)
+	if err != nil && ctx.Err() == nil {
+		head, err = l.Head(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; check --log-url and --log-key, and that the log is reachable from here", err)
+	}
+	return head, nil
+}
+
+// handOver gives the range to a running appliance and watches it there.
+func (c *Config) handOver(ctx context.Context, info ctlog.Info, start, end uint64, show *progress) error {
+	body, err := json.Marshal(ingest.SpanRequest{Log: hex.EncodeToString(info.ID[:]), From: start, To: end})
+	if err != nil {
+		return err
+	}
+	if err := control(ctx, c.DataDir, "POST", "/backfill", bytes.NewReader(body), &struct{}{}); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	show.watch(watching, info, func() ingest.Status {
+		var st ingest.Status
+		if err := control(ctx, c.DataDir, "GET", "/status", nil, &st); err != nil {
+			stop()
+		}
+		if delivered, _, _ := within(&st, info, start, end); delivered >= end-start {
+			stop()
+		}
+		return st
+	})
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "\nctappliance: the running appliance goes on with it")
+		return exitError(1)
+	}
+	show.finish()
+	return nil
+}
+
+// progress shows how far a range has come: a bar on a terminal, a line now and
+// then elsewhere.
+type progress struct {
+	out        io.Writer
+	name       string
+	start, end uint64
+	bar        *progressbar.ProgressBar
+	began      time.Time
+	first      uint64 // delivered when first looked at
+	looked     bool
+	last       ingest.Status
+}
+
+func newProgress(out io.Writer, name string, start, end uint64) *progress {
+	p := &progress{out: out, name: name, start: start, end: end, began: time.Now()}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		p.bar = progressbar.NewOptions64(int64(min(end-start, math.MaxInt64)), progressbar.OptionSetWriter(os.Stderr),
+			progressbar.OptionSetDescription(printable(name)), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString("entries"), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),
+			progressbar.OptionThrottle(200*time.Millisecond))
+	}
+	return p
+}
+
+// within counts what a log's spans have of [start, end).
+func within(st *ingest.Status, info ctlog.Info, start, end uint64) (delivered, fetched, verified uint64) {
+	for i := range st.Logs {
+		if st.Logs[i].ID != hex.EncodeToString(info.ID[:]) {
+			continue
+		}
+		for _, s := range st.Logs[i].Spans {
+			if s.Kind == "repair" {
+				continue
+			}
+			from := max(s.From, start)
+			count := func(mark uint64) uint64 { return max(min(mark, end), from) - from }
+			delivered += count(s.Delivered)
+			fetched += count(s.Cursor)
+			verified += count(s.Verified)
+		}
+	}
+	return delivered, fetched, verified
+}
+
+// watch shows status until ctx ends.
+func (p *progress) watch(ctx context.Context, info ctlog.Info, status func() ingest.Status) {
+	every := 10 * time.Second
+	if p.bar != nil {
+		every = 250 * time.Millisecond
+	}
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	next := time.Now().Add(every)
+	for {
+		select {
+		case <-ctx.Done():
+			p.last = status()
+			return
+		case <-tick.C:
+		}
+		p.last = status()
+		delivered, fetched, _ := within(&p.last, info, p.start, p.end)
+		if !p.looked {
+			p.looked, p.first = true, delivered
+		}
+		if time.Now().Before(next) {
+			continue
+		}
+		next = time.Now().Add(every)
+		if p.bar != nil {
+			_ = p.bar.Set64(int64(delivered))
+			continue
+		}
+		rate := float64(delivered-p.first) / time.Since(p.began).Seconds()
+		eta := "unknown"
+		if rate > 0 {
+			eta = time.Duration(float64(p.end-p.start-delivered) / rate * float64(time.Second)).Round(time.Second).String()
+		}
+		fmt.Fprintf(os.Stderr, "%s: %d of %d delivered (%.1f %%), %d fetched, %.0f entries/s, ETA %s%s\n", printable(p.name), delivered, p.end-p.start,
+			100*float64(delivered)/float64(p.end-p.start), fetched, rate, eta, trouble(&p.last))
+	}
+}
+
+func trouble(st *ingest.Status) string {
+	if st.Delivery.Trouble != "" {
+		return "; waiting: " + printable(st.Delivery.Trouble)
+	}
+	for _, l := range st.Logs {
+		if l.LastError != "" && time.Since(l.ErrorAt) < 30*time.Second {
+			return "; last error: " + printable(l.LastError)
+		}
+	}
+	return ""
+}
+
+// finish prints what was done.
+func (p *progress) finish() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+		fmt.Fprintln(os.Stderr)
+	}
+	fmt.Fprintf(p.out, "%s: entries [%d,%d) delivered and verified: %d rows in %v\n", printable(p.name), p.start, p.end, p.end-p.start, time.Since(p.began).Round(100*time.Millisecond))
+}

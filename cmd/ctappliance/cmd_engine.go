@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"ctappliance/schema"
+	"ctappliance/store"
+	"ctappliance/store/engine"
+)
+
+// engineChildName is the command that the supervisor of the engine starts.
+const engineChildName = "engine-child"
+
+func engineChildCommand() *cli.Command {
+	return &cli.Command{Name: engineChildName, Hidden: true, Action: func(c *cli.Context) error {
+		return engine.Main(c.Context, engine.ChildOptions{})
+	}}
+}
+
+func engineCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "engine",
+		Usage: "query the embedded ClickHouse, or serve it for curl and Grafana",
+		Description: "Without arguments: starts the embedded engine on the data directory (or finds the one of the running\n" +
+			"appliance), prints how to reach it and serves until Ctrl-C.\n" +
+			"With a statement: runs it with a reader's rights and prints the rows, tab-separated.\n\n" +
+			"   ctappliance engine \"SELECT count() FROM ct.ledger\"",
+		ArgsUsage: "[SQL]",
+		Flags:     append([]cli.Flag{&cli.IntFlag{Name: "rows", Usage: "print `N` rows at most", Value: 10_000}}, configFlags("data-dir", "engine", "store.database", "log")...),
+		Action:    engineAction,
+	}
+}
+
+func engineAction(c *cli.Context) error {
+	statement := strings.Join(c.Args().Slice(), " ")
+	cfg, err := loadConfig(c, false)
+	if err != nil {
+		return &usageError{err}
+	}
+	dsn, stop, err := cfg.readerDSN(c)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if statement != "" {
+		st, err := store.Open(c.Context, store.Config{DSN: dsn, Database: cfg.Store.Database, ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer st.Close()
+		answer, err := st.Query(c.Context, c.Int("rows"), statement)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer, strings.Join(answer.Columns, "\t"))
+		for _, row := range answer.Rows {
+			fmt.Fprintln(c.App.Writer, strings.Join(row, "\t"))
+		}
+		if answer.More {
+			fmt.Fprintf(os.Stderr, "ctappliance: there are more rows; see --rows\n")
+		}
+		return nil
+	}
+	fmt.Fprintf(c.App.Writer, "ClickHouse answers at %s (read-only user), for example:\n\n  curl '%s' --data 'SELECT count() FROM %s.ledger'\n\nCtrl-C ends it.\n", dsn, dsn, cfg.Store.Database)
+	<-c.Context.Done()
+	return nil
+}
+
+// readerDSN reaches the engine of the running appliance with a reader's
+// rights, or starts one for the time of the command.
+func (c *Config) readerDSN(ctx *cli.Context) (dsn string, stop func(), err error) {
+	var access storeAccess
+	err = control(ctx.Context, c.DataDir, "GET", "/store", nil, &access)
+	if err == nil && !access.Embedded {
+		return "", nil, errors.New("the running appliance uses a ClickHouse of yours; query that one")
+	}
+	if err == nil {
+		return access.DSN, func() {}, nil
+	}
+	if !errors.Is(err, errNotRunning) {
+		return "", nil, err
+	}
+	if _, err := os.Stat(c.engineDir()); err != nil {
+		return "", nil, fmt.Errorf("there is no embedded store in %s; start with 'ctappliance run' or 'ctappliance demo', or point --data-dir at the right directory", c.DataDir)
+	}
+	e, err := c.startEngine(ctx.Context, c.logger(os.Stderr))
+	if err != nil {
+		return "", nil, err
+	}
+	return e.ReaderDSN(), e.Stop, nil
+}
+
+func schemaCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "schema",
+		Usage: "print or apply the tables",
+		Subcommands: []*cli.Command{
+			{
+				Name: "print", Usage: "print every statement, with comments on every column",
+				Flags: configFlags("store.database"),
+				Action: func(c *cli.Context) error {
+					cfg, err := configured(c, false)
+					if err != nil {
+						return err
+					}
+					text, err := schema.Print(cfg.Store.Database)
+					if err != nil {
+						return err
+					}
+					_, err = fmt.Fprint(c.App.Writer, text)
+					return err
+				},
+			},
+			{
+				Name: "apply", Usage: "create what is missing in the store; 'run' does the same by itself",
+				Flags: configFlags("data-dir", "store", "engine", "log"),
+				Action: func(c *cli.Context) error {
+					cfg, err := configured(c, false)
+					if err != nil {
+						return err
+					}
+					if err := cfg.makeDataDir(); err != nil {
+						return err
+					}
+					s, err := cfg.openSink(c.Context, cfg.logger(os.Stderr))
+					if err != nil {
+						return err
+					}
+					defer s.close()
+					fmt.Fprintf(c.App.Writer, "schema version %d is in database %s\n", schema.Version, cfg.Store.Database)
+					return nil
+				},
+			},
+		},
+	}
+}

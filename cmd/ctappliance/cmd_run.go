@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"ctappliance/ingest"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "run",
+		Usage: "follow the chosen logs for ever",
+		Description: "Follows every configured log: history first to last, then what is added. It may be stopped and\n" +
+			"killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is doing.",
+		Flags: configFlags(),
+		Action: func(c *cli.Context) error {
+			cfg, err := configured(c, true)
+			if err != nil {
+				return err
+			}
+			log := cfg.logger(os.Stderr)
+			for _, w := range cfg.Warnings {
+				log.Warn(w)
+			}
+			if err := cfg.makeDataDir(); err != nil {
+				return err
+			}
+			logs, err := cfg.follows(c.Context)
+			if err != nil {
+				return err
+			}
+			return cfg.runPipeline(c.Context, logs, log, nil)
+		},
+	}
+}
+
+// runPipeline opens the store and the pipeline and runs both with the control
+// socket. adjust may change the pipeline's configuration; watch, if the
+// adjusted configuration has one, runs beside it.
+func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *slog.Logger, adjust func(*ingest.Config) (watch func(context.Context, *ingest.Appliance))) error {
+	// The data directory is locked before the engine starts, so that the error
+	// of a second appliance is about the directory and not about a port.
+	lazy := &lateSink{}
+	pc := cfg.pipeline(lazy, logs, log)
+	var watch func(context.Context, *ingest.Appliance)
+	if adjust != nil {
+		watch = adjust(&pc)
+	}
+	a, err := ingest.Open(pc)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			log.Warn("closing", "err", err)
+		}
+	}()
+	s, err := cfg.openSink(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	lazy.Sink = s.Sink
+	if err := cfg.noteStoreSeen(); err != nil {
+		return fmt.Errorf("writing to data directory: %w", err)
+	}
+	log.Info("started", "version", version, "data_dir", cfg.DataDir, "logs", len(logs), "embedded", cfg.embedded())
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stop()
+		return a.Run(ctx)
+	})
+	g.Go(func() error {
+		err := serveControl(ctx, cfg.DataDir, a, s.engine)
+		if err != nil {
+			stop()
+		}
+		return err
+	})
+	if watch != nil {
+		g.Go(func() error {
+			watch(ctx, a)
+			return nil
+		})
+	}
+	err = g.Wait()
+	log.Info("stopped")
+	return err
+}
+
+// lateSink is a sink that is known only after the pipeline was opened, and
+// before it runs.
+type lateSink struct{ ingest.Sink }

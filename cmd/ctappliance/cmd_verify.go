@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"ctappliance/ingest"
+	"ctappliance/ingest/ctlog"
+	"ctappliance/store"
+	"ctappliance/wal"
+)
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "verify",
+		Usage: "audit: WAL, checkpoint, subtree roots and ledger against each other and the logs",
+		Description: "For every log that the data directory knows: counts the ledger against the delivered marks (missing,\n" +
+			"doubled), folds the kept subtree roots and has the log prove them under its signed head, and fetches random\n" +
+			"tiles again to compare them hash by hash and row by row. Reads every WAL record. Changes nothing; works\n" +
+			"beside a running appliance. Exits 1 if anything is wrong.",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "the findings as JSON"},
+			&cli.BoolFlag{Name: "offline", Usage: "do not ask the logs"},
+			&cli.IntFlag{Name: "tiles", Usage: "random tiles of each log to fetch again, `N`", Value: 5},
+		}, configFlags()...),
+		Action: func(c *cli.Context) error {
+			cfg, err := configured(c, false)
+			if err != nil {
+				return err
+			}
+			return verify(c, cfg)
+		},
+	}
+}
+
+// logFindings is the audit of one log.
+type logFindings struct {
+	Log string `json:"log"`
+	ID  string `json:"log_id"`
+	ingest.Findings
+	NotAsked string `json:"not_asked,omitempty"` // why the log itself was not asked
+}
+
+func verify(c *cli.Context, cfg *Config) error {
+	ctx, out := c.Context, c.App.Writer
+	st, err := readStatus(ctx, cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	ledger, stop, err := cfg.reader(c)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	clients := map[string]ctlog.Log{}
+	reason := "the log is not in the configuration"
+	if c.Bool("offline") {
+		reason = "--offline"
+	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 {
+		if err := cfg.ValidateLogs(); err != nil {
+			return &usageError{err}
+		}
+		follows, err := cfg.follows(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range follows {
+			id := f.Log.Info().ID
+			clients[hex.EncodeToString(id[:])] = f.Log
+		}
+	}
+	quiet := c.Bool("json") || !term.IsTerminal(int(os.Stderr.Fd()))
+	var all []logFindings
+	bad := 0
+	for _, l := range st.Logs {
+		id, err := hex.DecodeString(l.ID)
+		if err != nil || len(id) != 32 {
+			return fmt.Errorf("log ID %q of the checkpoint is not one", l.ID)
+		}
+		audit := &ingest.Audit{Dir: cfg.DataDir, Log: ctlog.Hash(id), Spans: l.Spans, Ledger: ledger, Client: clients[l.ID], Samples: c.Int("tiles")}
+		if client := clients[l.ID]; client != nil {
+			l.Name = client.Info().Name
+		}
+		if !quiet {
+			audit.Progress = func(what string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s: %s", printable(l.Name), what) }
+		}
+		found, err := audit.Run(ctx)
+		if !quiet {
+			fmt.Fprint(os.Stderr, "\r\x1b[K")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", printable(l.Name), err)
+		}
+		f := logFindings{Log: l.Name, ID: l.ID, Findings: *found}
+		if clients[l.ID] == nil {
+			f.NotAsked = reason
+		}
+		if l.Halted != "" {
+			f.Problems = append(f.Problems, "halted: "+l.Halted)
+		}
+		bad += len(f.Problems)
+		all = append(all, f)
+		if !c.Bool("json") {
+			printFindings(c, &f)
+		}
+	}
+	records, damaged, err := verifyWAL(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	bad += len(damaged)
+	if c.Bool("json") {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(map[string]any{"logs": all, "wal_records": records, "wal_damage": damaged, "at": time.Now().UTC()}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "WAL: %d records, %d damaged stretches\n", records, len(damaged))
+		for _, d := range damaged {
+			fmt.Fprintf(out, "  PROBLEM %s\n", d)
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d problems found", bad)
+	}
+	if !c.Bool("json") {
+		fmt.Fprintf(out, "nothing missing, nothing doubled, as of %s\n", time.Now().UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+func printFindings(c *cli.Context, f *logFindings) {
+	out := c.App.Writer
+	fmt.Fprintf(out, "%s: %d entries, %d rows, %d missing, %d doubled; %d subtree roots kept, %d lost\n", printable(f.Log), f.Entries, f.Rows, f.Missing, f.Doubled, f.Roots, f.RootsLost)
+	switch {
+	case f.NotAsked != "":
+		fmt.Fprintf(out, "  the log was not asked: %s\n", f.NotAsked)
+	default:
+		fmt.Fprintf(out, "  roots up to %d hang under the log's signed head; %d tiles fetched again, equal by hash and row\n", f.Proven, f.Tiles)
+	}
+	for i, p := range f.Problems {
+		if i == 20 {
+			fmt.Fprintf(out, "  and %d more\n", len(f.Problems)-i)
+			break
+		}
+		fmt.Fprintf(out, "  PROBLEM %s\n", printable(p))
+	}
+}
+
+// verifyWAL reads every record of the WAL.
+func verifyWAL(dir string) (records int, damaged []string, err error) {
+	err = wal.Verify(ingest.WALDir(dir), func(r wal.SegmentReport) error {
+		records += r.Records
+		for _, d := range r.Damage {
+			damaged = append(damaged, d.Error())
+		}
+		return nil
+	})
+	var corrupt *wal.CorruptError
+	if errors.As(err, &corrupt) {
+		err = nil
+	}
+	return records, damaged, err
+}
+
+// reader opens the store for looking: that of the running appliance, the
+// configured server, or the embedded engine for the time of the command.
+func (c *Config) reader(ctx *cli.Context) (st *store.Store, stop func(), err error) {
+	sc := c.storeConfig(nil, c.logger(os.Stderr))
+	end := func() {}
+	if c.embedded() {
+		dsn, stopEngine, err := c.readerDSN(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		sc = store.Config{DSN: dsn, Database: c.Store.Database}
+		end = stopEngine
+	}
+	sc.ReadOnly = true
+	opening, cancel := context.WithTimeout(ctx.Context, time.Minute)
+	defer cancel()
+	st, err = store.Open(opening, sc)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return st, func() { st.Close(); end() }, nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"ctappliance/ingest"
+	"ctappliance/store/engine"
+)
+
+// socketName is the control socket's name inside the data directory: how the
+// other commands talk to a running appliance. The directory's permissions
+// guard it.
+const socketName = "ctl.sock"
+
+// errNotRunning means that no appliance serves the data directory.
+var errNotRunning = errors.New("no appliance is running on this data directory")
+
+// storeAccess is how other commands on this machine reach the store of a
+// running appliance: with a reader's rights.
+type storeAccess struct {
+	Embedded bool   `json:"embedded"`
+	DSN      string `json:"dsn"` // of the embedded engine's read-only user
+}
+
+// socketPath returns a path to the socket that fits the kernel's 108 bytes
+// however deep the data directory lies: through a descriptor of the directory.
+func socketPath(dir string) (path string, release func(), err error) {
+	path = filepath.Join(dir, socketName)
+	if len(path) < 100 {
+		return path, func() {}, nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketName), func() { d.Close() }, nil
+}
+
+// serveControl answers on the control socket until ctx ends. The caller holds
+// the data directory's lock, so a socket that is there already is a dead one's.
+func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine) error {
+	path, release, err := socketPath(dir)
+	if err != nil {
+		return fmt.Errorf("opening control socket: %w", err)
+	}
+	defer release()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing old control socket: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("opening control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return fmt.Errorf("opening control socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, fullStatus(a, e)) })
+	mux.HandleFunc("GET /store", func(w http.ResponseWriter, _ *http.Request) {
+		access := storeAccess{Embedded: e != nil}
+		if e != nil {
+			access.DSN = e.ReaderDSN()
+		}
+		reply(w, access)
+	})
+	mux.HandleFunc("POST /backfill", func(w http.ResponseWriter, r *http.Request) {
+		var span ingest.SpanRequest
+		if err := json.NewDecoder(io.LimitReader(r.Body, 4096)).Decode(&span); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := a.Backfill(r.Context(), span); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		reply(w, struct{}{})
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	go func() {
+		<-ctx.Done()
+		server.Close()
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving control socket: %w", err)
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// control asks the appliance that runs on dir. Where none does it returns
+// errNotRunning.
+func control(ctx context.Context, dir, method, what string, body io.Reader, into any) error {
+	path, release, err := socketPath(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNotRunning
+	}
+	if err != nil {
+		return fmt.Errorf("opening control socket: %w", err)
+	}
+	defer release()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://appliance"+what, body)
+	if err != nil {
+		return err
+	}
+	response, err := transport.RoundTrip(request)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		return errNotRunning
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("asking the running appliance: %w; use the account that it runs under", err)
+	case err != nil:
+		return fmt.Errorf("asking the running appliance: %w", err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 64<<20))
+	if err != nil {
+		return fmt.Errorf("asking the running appliance: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the running appliance says: %s", string(answer))
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// applianceStatus is the pipeline's status and the engine's.
+type applianceStatus struct {
+	ingest.Status
+	Engine *engine.Status `json:"engine,omitempty"`
+}
+
+func fullStatus(a *ingest.Appliance, e *engine.Engine) applianceStatus {
+	st := applianceStatus{Status: a.Status()}
+	if e != nil {
+		es := e.Status()
+		st.Engine = &es
+	}
+	return st
+}

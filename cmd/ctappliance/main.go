@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the linker for releases.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second Ctrl-C kills
+	}()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// usageError is a command used wrongly: exit status 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// exitError ends the process with a status of its own and says nothing more.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run is main with its surroundings as arguments. It prints errors, each line
+// once, and returns the exit status: 0 done, 1 failed, 2 used wrongly.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := &cli.App{
+		Name:            "ctappliance",
+		Usage:           "copy Certificate Transparency logs into ClickHouse and never lose the place",
+		Version:         version,
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       io.Discard, // what is wrong is said below, once
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		CommandNotFound: func(*cli.Context, string) {},
+		Commands: []*cli.Command{
+			runCommand(), backfillCommand(), statusCommand(), checkCommand(), verifyCommand(),
+			walCommand(), schemaCommand(), engineCommand(), demoCommand(), engineChildCommand(),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("there is no command %q; see 'ctappliance --help'", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, c := range app.Commands {
+		setUsageError(c)
+	}
+	err := app.RunContext(ctx, args)
+	var exit exitError
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(stderr, "ctappliance: %s\n", line)
+	}
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// setUsageError makes wrong flags of every command usage errors.
+func setUsageError(c *cli.Command) {
+	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return usagef("%w; see 'ctappliance %s --help'", err, c.Name)
+	}
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		setUsageError(sub)
+	}
+}
+
+// noArguments refuses words that a command would silently ignore.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("%q is one word too many; see 'ctappliance %s --help'", c.Args().First(), c.Command.Name)
+	}
+	return nil
+}
+
+// configured reads the configuration; what is wrong with it is used wrongly.
+func configured(c *cli.Context, talksToLogs bool) (*Config, error) {
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
+	cfg, err := loadConfig(c, talksToLogs)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return cfg, nil
+}

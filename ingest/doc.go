@@ -1,0 +1,53 @@
+// Package ingest moves entries from logs to rows and knows the way back after
+// a crash.
+//
+// # Promise
+//
+// Every entry of every span is in the ledger exactly once below the span's
+// delivered mark, whatever was killed, and nothing is called verified that
+// does not hang under a signed root.
+//
+// # The way of an entry
+//
+//	follower     one per log: polls the head, starts a conductor per span
+//	conductor    owns the span's frontier: runs legs, has their ends proven
+//	leg          plan ──> fetch × workers ──> hash, in order ──> wal.Append
+//	ring         appended batches on their way to the parsers, bounded
+//	feeder       WAL records in order, from the ring or from disk
+//	parser × n   record ──> rows: pure
+//	deliverer    cuts flushes: intent ──> dependents ──> ledger ──> marks ──> trim
+//
+// Two clocks meet in the WAL: legs tick at the pace of logs, the deliverer at
+// that of the store. The WAL's disk budget is the only brake between them.
+//
+// # Who owns what
+//
+//	span.frontier              the span's conductor
+//	marks (cursor, verified)   the conductor writes, anyone reads
+//	mark delivered, intents    the deliverer
+//	WAL stream state           written with each record: the span as of then
+//	subtree roots              the deliverer writes, audits read
+//
+// # Restart
+//
+// Open locks the directory, loads the checkpoint, and lets the WAL overrule
+// its cursors. The feeder then walks the undelivered records; intents found in
+// the checkpoint are cut again exactly and resolved by counting. Where a
+// span's records do not continue, the difference was lost to damage: it becomes
+// a repair span, is fetched again, and counted before it is inserted.
+//
+// Stopping is a polite crash: Run abandons what is between the WAL and the
+// store, because the WAL still has it.
+//
+// # Memory
+//
+// Bounded at every joint: answers under way (Config.FetchMemory, booked in the
+// order of indices), batches for the parsers (Config.RingMemory), records
+// being parsed (two per worker), rows of one flush (Config.FlushRows and
+// FlushBytes).
+//
+// # Imports
+//
+// ingest imports no sink: [Sink] says what it needs, package store has it, the
+// command plugs them together.
+package ingest
