@@ -81,6 +81,9 @@ type Embedded interface {
 	DSN() string
 	// BootID names the engine's present life.
 	BootID() string
+	// FenceStatements makes the engine refuse statements whose query id begins
+	// with prefix, and returns when none is in progress.
+	FenceStatements(ctx context.Context, prefix string) error
 	// Fence returns when the process is dead, and with it every statement.
 	Fence(ctx context.Context) error
 	// Wait returns when the engine answers.

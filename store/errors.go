@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -126,7 +128,10 @@ func (t *target) explain(err error) string {
 			return fmt.Sprintf("user %s may not do this on ClickHouse at %s: %s", Safe(t.user), t.addr, safeLine(ex.Message, maxErrorText))
 		}
 		return fmt.Sprintf("ClickHouse error %d: %s", ex.Code, safeLine(ex.Message, maxErrorText))
-	case errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &verify):
+	case errors.As(err, &verify):
+		err = verify.Err
+		fallthrough
+	case errors.As(err, &unknown), errors.As(err, &hostname):
 		return fmt.Sprintf("the certificate of ClickHouse at %s is not to be trusted: %s (store.ca_file, store.server_name)", t.addr, safeLine(err.Error(), maxErrorText))
 	case errors.As(err, &record):
 		return fmt.Sprintf("ClickHouse at %s does not speak TLS on this port: use http://, or the port of https", t.addr)
@@ -140,6 +145,18 @@ func (t *target) explain(err error) string {
 		return fmt.Sprintf("ClickHouse at %s did not answer in time", t.addr)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Sprintf("cannot reach ClickHouse at %s: %v: is it running, and is store.dsn right?", t.addr, op.Err)
+	}
+	var status *clickhouse.HTTPError
+	if errors.As(err, &status) {
+		return fmt.Sprintf("what answers at %s says HTTP %d and is not ClickHouse: store.dsn must be its HTTP port (8123 or 8443): %s", t.addr, status.StatusCode, safeLine(status.Err.Error(), maxErrorText))
+	}
+	// The text around a transport error repeats the URL with every parameter.
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Sprintf("ClickHouse at %s does not speak TLS on this port: use http://, or the port of https", t.addr)
 	}
 	return fmt.Sprintf("ClickHouse at %s: %s", t.addr, safeLine(err.Error(), maxErrorText))
 }

@@ -8,74 +8,61 @@ import (
 	"time"
 )
 
-// attempts remembers of which flushes an insert was sent and never answered.
-// It knows of this process only.
+// attempts remembers the query ids of inserts that were sent and not answered,
+// by flush. It knows of this process only.
 type attempts struct {
-	mu      sync.Mutex
-	running map[uint64]int
-	lost    map[uint64]bool
+	mu   sync.Mutex
+	open map[uint64]map[string]struct{}
 }
 
-func (a *attempts) begin(flush uint64) {
+func (a *attempts) begin(flush uint64, id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.running == nil {
-		a.running, a.lost = map[uint64]int{}, map[uint64]bool{}
+	if a.open == nil {
+		a.open = map[uint64]map[string]struct{}{}
 	}
-	a.running[flush]++
-}
-
-func (a *attempts) end(flush uint64, answered bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.running[flush]--; a.running[flush] == 0 {
-		delete(a.running, flush)
+	if a.open[flush] == nil {
+		a.open[flush] = map[string]struct{}{}
 	}
-	if !answered {
-		a.lost[flush] = true
+	a.open[flush][id] = struct{}{}
+}
+
+// over forgets an insert that the server is done with.
+func (a *attempts) over(flush uint64, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if delete(a.open[flush], id); len(a.open[flush]) == 0 {
+		delete(a.open, flush)
 	}
 }
 
-// open reports whether the server may still be at work on an insert of flush.
-func (a *attempts) open(flush uint64) bool {
+// of returns the inserts of flush that the server may still be at work on.
+func (a *attempts) of(flush uint64) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.running[flush] > 0 || a.lost[flush]
-}
-
-// anyLost reports whether there is an insert that was never answered.
-func (a *attempts) anyLost() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.lost) > 0
-}
-
-// settled forgets one flush.
-func (a *attempts) settled(flush uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.lost, flush)
-}
-
-// allSettled forgets all flushes: what ran them is dead.
-func (a *attempts) allSettled() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.lost)
+	ids := make([]string, 0, len(a.open[flush]))
+	for id := range a.open[flush] {
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // fencePoll is how often a server is asked whether the inserts are gone.
 const fencePoll = 200 * time.Millisecond
 
+// fencePatience is how long the engine may take to finish what it is asked to
+// finish before it is killed.
+const fencePatience = time.Minute
+
 // Fence returns when no insert of the flush can still take effect.
 //
 // The embedded engine answers an insert when its call has returned, and lives
 // no longer than we do; so only an insert of this process without an answer can
-// be under way, and then the engine is killed: that is the strongest fence, and
-// it is started again. On a server the flush's inserts are killed by query id,
-// and Fence waits until it lists none.
+// be under way. The engine is told to refuse it should it come yet, and says
+// when it is not at work on it; where it cannot say so it is killed.
 //
-// A server of the user's may still find a request in its socket after that. The
+// On a server the flush's inserts are killed by query id, and Fence waits until
+// it lists none. It may still find a request in its socket after that: the
 // token of the reinsertion, which is the same, and the counting that follows
 // are there for it.
 func (s *Store) Fence(ctx context.Context, flushID uint64) error {
@@ -83,16 +70,11 @@ func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 	s.recent.Forget()
 	s.building.Unlock()
 	if e := s.cfg.Embedded; e != nil {
-		if !s.attempts.open(flushID) {
-			return nil
-		}
-		s.log.Warn("killing the engine: an insert was not answered", "flush", flushID)
-		if err := e.Fence(ctx); err != nil {
-			return fmt.Errorf("fencing flush %d: %w", flushID, err)
-		}
-		s.attempts.allSettled()
-		if err := e.Wait(ctx); err != nil {
-			return fmt.Errorf("fencing flush %d: waiting for the engine: %w", flushID, err)
+		for _, id := range s.attempts.of(flushID) {
+			if err := fenceEmbedded(ctx, e, id); err != nil {
+				return fmt.Errorf("fencing flush %d: %w", flushID, err)
+			}
+			s.attempts.over(flushID, id)
 		}
 		return nil
 	}
@@ -104,7 +86,9 @@ func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 			return fmt.Errorf("fencing flush %d: %w", flushID, err)
 		}
 		if len(rows) == 0 {
-			s.attempts.settled(flushID)
+			for _, id := range s.attempts.of(flushID) {
+				s.attempts.over(flushID, id)
+			}
 			return nil
 		}
 		s.log.Warn("killing inserts", "flush", flushID, "running", len(rows))
@@ -117,6 +101,21 @@ func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 		case <-time.After(fencePoll):
 		}
 	}
+}
+
+func fenceEmbedded(ctx context.Context, e Embedded, id string) error {
+	patient, cancel := context.WithTimeout(ctx, fencePatience)
+	defer cancel()
+	if e.FenceStatements(patient, id) == nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.Fence(ctx); err != nil {
+		return err
+	}
+	return e.Wait(ctx)
 }
 
 // serverEpoch is what Epoch last saw of a server.

@@ -140,10 +140,14 @@ func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, se
 	defer cancel()
 	options := []clickhouse.QueryOption{clickhouse.WithSettings(settings)}
 	if f != nil {
-		options = append(options, clickhouse.WithQueryID(
-			fmt.Sprintf("ct-%d-g%d-t%d-%s-%s", f.ID, f.Generation, s.tries.Add(1), b.Table, s.writer)))
-		s.attempts.begin(f.ID)
-		defer func() { s.attempts.end(f.ID, err == nil || answered(err)) }()
+		id := fmt.Sprintf("ct-%d-g%d-t%d-%s-%s", f.ID, f.Generation, s.tries.Add(1), b.Table, s.writer)
+		options = append(options, clickhouse.WithQueryID(id))
+		s.attempts.begin(f.ID, id)
+		defer func() {
+			if err == nil || answered(err) {
+				s.attempts.over(f.ID, id)
+			}
+		}()
 	}
 	ctx = clickhouse.Context(ctx, options...)
 	r := &body{data: data}
