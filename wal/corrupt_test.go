@@ -533,3 +533,26 @@ func TestEveryFlipInSnapshot(t *testing.T) {
 		}
 	}
 }
+
+// TestHeaderCopies: one readable copy of the header is enough, and nothing is
+// lost; a file under another segment's name is not that segment.
+func TestHeaderCopies(t *testing.T) {
+	files, names, recs := build(t, 3)
+	o := Options{SegmentSize: 4 << 10}
+	for _, name := range names {
+		for _, at := range []int{0, headerCopyAt} {
+			b := bytes.Clone(files[name])
+			clear(b[at : at+headerSize])
+			l := open(t, restore(t, files, name, b), o)
+			if got := all(t, l, 0); len(got) != len(recs) || len(l.Damage()) != 0 {
+				t.Errorf("%s without the header at %d: %d records, damage %+v", name, at, len(got), l.Damage())
+			}
+			l.Close()
+		}
+	}
+	renamed := map[string][]byte{names[0]: files[names[0]], segmentName(2, recs[3].Seq+5): files[names[1]]}
+	l := open(t, restore(t, renamed, "", nil), o)
+	if len(l.Damage()) == 0 {
+		t.Error("a segment under a false name is believed")
+	}
+}

@@ -59,6 +59,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add(appendRecord(nil, 1, 0, []byte("state"), []byte("payload")), uint32(1))
 	f.Add(appendRecord(appendRecord(nil, 1, flagForget, nil, nil), 2, 0, nil, []byte("x")), uint32(2))
 	f.Add([]byte{}, uint32(1))
+	f.Add(append(appendRecord(nil, 1, 0, nil, nil), bytes.Repeat([]byte{0xff}, recordHeaderSize)...), uint32(2))
 	f.Fuzz(func(t *testing.T, body []byte, count uint32) {
 		const salt = 4711
 		h := frameHeader{length: uint32(len(body)), count: count, first: 5, bodyCRC: salted(crc32.Checksum(body, castagnoli), salt)}

@@ -258,6 +258,9 @@ func TestDiskFull(t *testing.T) {
 				if fs.Used() != used {
 					t.Errorf("waiting for space takes space: %d, then %d bytes", used, fs.Used())
 				}
+				if list, err := fs.ReadDir("wal"); err != nil || len(list) != 1 {
+					t.Errorf("waiting for space leaves files behind: %v, %v", list, err)
+				}
 				fs.SetCapacity(0)
 				if err := <-done; err != nil {
 					t.Fatal(err)
