@@ -222,7 +222,7 @@ func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint6
 	var added []*span
 	for _, r := range subtract(from, to, a.spans.covered(log)) {
 		r.Log = schema.ShortID(log)
-		count, err := a.countRetrying(ctx, r)
+		doubtful, err := a.holdsRetrying(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +231,7 @@ func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint6
 			kind = checkpoint.KindTail
 		}
 		s := a.spans.add(log, kind, r.From, r.To)
-		s.doubtful = count > 0
+		s.doubtful = doubtful
 		if err := a.checkpoint.Update(func(tx *checkpoint.Tx) error { return tx.PutSpan(s.save()) }); err != nil {
 			return nil, err
 		}
@@ -240,21 +240,22 @@ func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint6
 	return added, nil
 }
 
-// countRetrying counts a range in the ledger, waiting for a store that is away.
-func (a *Appliance) countRetrying(ctx context.Context, r schema.Range) (uint64, error) {
+// holdsRetrying asks whether the ledger has rows of r, waiting for a store that
+// is away.
+func (a *Appliance) holdsRetrying(ctx context.Context, r schema.Range) (bool, error) {
 	for try := 1; ; try++ {
-		proofs, err := a.c.Sink.Prove(ctx, []schema.Range{r})
-		if err == nil && len(proofs) == 1 {
-			return proofs[0].Count, nil
+		holds, err := a.c.Sink.Holds(ctx, r)
+		if err == nil {
+			return holds, nil
 		}
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return false, ctx.Err()
 		}
 		if try == 1 {
 			a.c.Logger.Warn("store does not answer", "err", err)
 		}
 		if !sleep(ctx, min(backoff(try), storeRetryMax)) {
-			return 0, ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (c *conductor) follow(ctx context.Context) error {
 		if moved {
 			c.stuck = time.Time{}
 		}
-		if err := c.prove(ctx, head); err != nil {
+		if err := c.prove(ctx, head, !moved); err != nil {
 			return err
 		}
 		if !moved {
@@ -135,8 +135,9 @@ func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Hea
 }
 
 // prove compares the frontier with what the log has signed: at a head, at the
-// span's end, every 2²⁰ entries, and when the last proof is old.
-func (c *conductor) prove(ctx context.Context, head *ctlog.Head) error {
+// span's end, every 2²⁰ entries, when the last proof is old, and when there is
+// nothing else to do.
+func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) error {
 	cursor := c.s.cursor.Load()
 	if cursor <= c.s.verified.Load() || cursor > head.Size {
 		return nil
@@ -149,7 +150,7 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head) error {
 			return errHalted
 		}
 		c.f.match(head)
-	case cursor == c.s.to, cursor%verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
+	case idle, cursor == c.s.to, cursor%verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
 		proven, err := c.frontierAt(ctx, cursor, head)
 		if err != nil {
 			return err

@@ -114,6 +114,17 @@ func (s *memSink) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proo
 	return out, nil
 }
 
+func (s *memSink) Holds(_ context.Context, r schema.Range) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.ledger {
+		if k.log == r.Log && k.index >= r.From && k.index < r.To {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (s *memSink) Indices(_ context.Context, r schema.Range) ([]uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,6 +25,9 @@ type Sink interface {
 	// Prove counts each range in the ledger; the answer has the same order.
 	Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proof, error)
 
+	// Holds reports whether the ledger has any entry of r, however long r is.
+	Holds(ctx context.Context, r schema.Range) (bool, error)
+
 	// Indices returns the indices in r that the ledger holds, ascending,
 	// without repeats.
 	Indices(ctx context.Context, r schema.Range) ([]uint64, error)

@@ -15,6 +15,8 @@ const (
 	// proveLen is the longest range that is counted at once: uniqExact holds
 	// every index in memory.
 	proveLen = 1 << 22
+	// maxProve bounds a range; the longest logs have some 10¹⁰ entries.
+	maxProve = 1 << 40
 	// maxIndices bounds the answer of Indices, in entries.
 	maxIndices = 1 << 22
 )
@@ -30,6 +32,9 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 	for i, r := range ranges {
 		if r.From > r.To {
 			return nil, fmt.Errorf("proving ledger: range [%d,%d) of log %016x is upside down", r.From, r.To, r.Log)
+		}
+		if r.Len() > maxProve {
+			return nil, fmt.Errorf("proving ledger: range [%d,%d) of log %016x is longer than any log", r.From, r.To, r.Log)
 		}
 		proofs[i].Range = r
 		for from := r.From; from < r.To; {
@@ -73,6 +78,17 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 		pieces = pieces[n:]
 	}
 	return proofs, nil
+}
+
+// Holds reports whether the ledger has any entry of r, which may be of any
+// length.
+func (s *Store) Holds(ctx context.Context, r schema.Range) (bool, error) {
+	rows, err := s.Rows(ctx, "SELECT 1 FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} LIMIT 1",
+		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
+	if err != nil {
+		return false, fmt.Errorf("looking into ledger: %w", err)
+	}
+	return len(rows) > 0, nil
 }
 
 // Indices returns the indices in r that the ledger holds, ascending, without

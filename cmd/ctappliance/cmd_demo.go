@@ -183,7 +183,7 @@ func (d *demo) writeConfig() error {
 		SubmissionURL string `yaml:"submission-url,omitempty"`
 	}
 	doc := map[string]any{"contact": "demo@localhost.invalid", "data-dir": abs, "allow-private": true, "http": map[string]string{"poll-interval": "1s"},
-		"flush": map[string]string{"interval": "1s"}}
+		"flush": map[string]string{"interval": "1s"}, "fetch": map[string]string{"partial-age": "2s"}}
 	if d.library != "" {
 		doc["engine"] = map[string]string{"library": d.library}
 	}

@@ -82,8 +82,9 @@ type ParseConfig struct {
 
 // FetchConfig is about requests to logs.
 type FetchConfig struct {
-	Workers int  `key:"workers" default:"4" min:"1" max:"64" doc:"Requests for entries that may be under way at once, per log."`
-	MaxBody Size `key:"max-body" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
+	Workers    int      `key:"workers" default:"4" min:"1" max:"64" doc:"Requests for entries that may be under way at once, per log."`
+	PartialAge Duration `key:"partial-age" default:"5m" min:"1s" max:"24h" doc:"How long a static log's last, partial tile may wait to fill before it is fetched as it is; fetching it early costs the log a request more."`
+	MaxBody    Size     `key:"max-body" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
 }
 
 // LogConfig is one log to follow.

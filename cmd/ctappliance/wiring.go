@@ -219,6 +219,14 @@ func (p *patientSink) Prove(ctx context.Context, ranges []schema.Range) ([]schem
 	return st.Prove(ctx, ranges)
 }
 
+func (p *patientSink) Holds(ctx context.Context, r schema.Range) (bool, error) {
+	st, err := p.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	return st.Holds(ctx, r)
+}
+
 func (p *patientSink) Indices(ctx context.Context, r schema.Range) ([]uint64, error) {
 	st, err := p.get(ctx)
 	if err != nil {
@@ -253,7 +261,7 @@ func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger)
 		Dir: c.DataDir, Sink: s, Logs: logs,
 		WAL:       wal.Options{SegmentSize: int64(c.WAL.SegmentSize), Budget: int64(c.WAL.Budget), Reserve: int64(c.WAL.Reserve)},
 		FlushRows: c.Flush.Rows, FlushBytes: int(c.Flush.Bytes), FlushInterval: time.Duration(c.Flush.Interval),
-		ParseWorkers: workers, FetchWorkers: c.Fetch.Workers, PollInterval: time.Duration(c.HTTP.PollInterval),
+		ParseWorkers: workers, FetchWorkers: c.Fetch.Workers, PollInterval: time.Duration(c.HTTP.PollInterval), PartialAge: time.Duration(c.Fetch.PartialAge),
 		KeepDER: c.Store.KeepDER, Logger: log, Step: stepper(),
 	}
 }
