@@ -73,6 +73,9 @@ func (c *conductor) follow(ctx context.Context) error {
 		if !moved {
 			c.wait(ctx, head)
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if c.f.isHalted() {
 			return errHalted
 		}

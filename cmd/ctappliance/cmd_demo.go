@@ -295,7 +295,7 @@ func (d *demo) show(ctx context.Context, took time.Duration) error {
 		return err
 	}
 	defer e.Stop()
-	st, err := store.Open(ctx, store.Config{DSN: e.ReaderDSN(), Database: cfg.Store.Database, ReadOnly: true})
+	st, err := store.Open(ctx, store.Config{DSN: e.DSN(), Database: cfg.Store.Database, ReadOnly: true})
 	if err != nil {
 		return err
 	}

@@ -42,13 +42,13 @@ func engineAction(c *cli.Context) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	dsn, stop, err := cfg.readerDSN(c)
+	access, stop, err := cfg.storeAccess(c)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	if statement != "" {
-		st, err := store.Open(c.Context, store.Config{DSN: dsn, Database: cfg.Store.Database, ReadOnly: true})
+		st, err := store.Open(c.Context, store.Config{DSN: access.DSN, Database: cfg.Store.Database, ReadOnly: true})
 		if err != nil {
 			return err
 		}
@@ -66,33 +66,32 @@ func engineAction(c *cli.Context) error {
 		}
 		return nil
 	}
-	fmt.Fprintf(c.App.Writer, "ClickHouse answers at %s (read-only user), for example:\n\n  curl '%s' --data 'SELECT count() FROM %s.ledger'\n\nCtrl-C ends it.\n", dsn, dsn, cfg.Store.Database)
+	fmt.Fprintf(c.App.Writer, "ClickHouse answers at %s (read-only user), for example:\n\n  curl '%s' --data 'SELECT count() FROM %s.ledger'\n\nCtrl-C ends it.\n", access.Reader, access.Reader, cfg.Store.Database)
 	<-c.Context.Done()
 	return nil
 }
 
-// readerDSN reaches the engine of the running appliance with a reader's
-// rights, or starts one for the time of the command.
-func (c *Config) readerDSN(ctx *cli.Context) (dsn string, stop func(), err error) {
-	var access storeAccess
+// storeAccess reaches the engine of the running appliance, or starts one for
+// the time of the command.
+func (c *Config) storeAccess(ctx *cli.Context) (access storeAccess, stop func(), err error) {
 	err = control(ctx.Context, c.DataDir, "GET", "/store", nil, &access)
 	if err == nil && !access.Embedded {
-		return "", nil, errors.New("the running appliance uses a ClickHouse of yours; query that one")
+		return access, nil, errors.New("the running appliance uses a ClickHouse of yours; query that one")
 	}
 	if err == nil {
-		return access.DSN, func() {}, nil
+		return access, func() {}, nil
 	}
 	if !errors.Is(err, errNotRunning) {
-		return "", nil, err
+		return access, nil, err
 	}
 	if _, err := os.Stat(c.engineDir()); err != nil {
-		return "", nil, fmt.Errorf("there is no embedded store in %s; start with 'ctappliance run' or 'ctappliance demo', or point --data-dir at the right directory", c.DataDir)
+		return access, nil, fmt.Errorf("there is no embedded store in %s; start with 'ctappliance run' or 'ctappliance demo', or point --data-dir at the right directory", c.DataDir)
 	}
 	e, err := c.startEngine(ctx.Context, c.logger(os.Stderr))
 	if err != nil {
-		return "", nil, err
+		return access, nil, err
 	}
-	return e.ReaderDSN(), e.Stop, nil
+	return storeAccess{Embedded: true, DSN: e.DSN(), Reader: e.ReaderDSN()}, e.Stop, nil
 }
 
 func schemaCommand() *cli.Command {

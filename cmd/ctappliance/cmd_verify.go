@@ -178,11 +178,11 @@ func (c *Config) reader(ctx *cli.Context) (st *store.Store, stop func(), err err
 	sc := c.storeConfig(nil, c.logger(os.Stderr))
 	end := func() {}
 	if c.embedded() {
-		dsn, stopEngine, err := c.readerDSN(ctx)
+		access, stopEngine, err := c.storeAccess(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		sc = store.Config{DSN: dsn, Database: c.Store.Database}
+		sc = store.Config{DSN: access.DSN, Database: c.Store.Database}
 		end = stopEngine
 	}
 	sc.ReadOnly = true

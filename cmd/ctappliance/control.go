@@ -26,11 +26,13 @@ const socketName = "ctl.sock"
 // errNotRunning means that no appliance serves the data directory.
 var errNotRunning = errors.New("no appliance is running on this data directory")
 
-// storeAccess is how other commands on this machine reach the store of a
-// running appliance: with a reader's rights.
+// storeAccess is how other commands on this machine reach the embedded store
+// of a running appliance. Who may open the control socket may read the store's
+// files too, so it gives nothing away.
 type storeAccess struct {
 	Embedded bool   `json:"embedded"`
-	DSN      string `json:"dsn"` // of the embedded engine's read-only user
+	DSN      string `json:"dsn"`    // for our own commands, which only look
+	Reader   string `json:"reader"` // of the read-only user, for people
 }
 
 // socketPath returns a path to the socket that fits the kernel's 108 bytes
@@ -70,7 +72,7 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 	mux.HandleFunc("GET /store", func(w http.ResponseWriter, _ *http.Request) {
 		access := storeAccess{Embedded: e != nil}
 		if e != nil {
-			access.DSN = e.ReaderDSN()
+			access.DSN, access.Reader = e.DSN(), e.ReaderDSN()
 		}
 		reply(w, access)
 	})
