@@ -264,7 +264,7 @@ func (d *demo) watch(ctx context.Context, ended <-chan error, look func(delivere
 		for _, l := range st.Logs {
 			delivered += l.Delivered
 			verified += l.Verified
-			if l.Delivered >= d.target && l.Verified >= d.target {
+			if l.Head >= d.target && l.Delivered >= d.target && l.Verified >= d.target {
 				whole++
 			}
 			if l.Halted != "" {
