@@ -58,8 +58,12 @@ type Range struct {
 	To   uint64 `json:"to"`
 }
 
-// Head is the newest head of a log that the recomputed tree has matched.
+// Head is the newest head of a log that the recomputed tree has matched, with
+// what the log was called then.
 type Head struct {
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`
+	URL       string   `json:"url"`
 	Size      uint64   `json:"size"`
 	Root      [32]byte `json:"root"`
 	Timestamp uint64   `json:"timestamp"` // milliseconds since 1970

@@ -43,6 +43,7 @@ type Appliance struct {
 	recovered   map[uint64]uint64 // by span: its cursor at lifeStart
 	fedFrom     map[uint64]uint64 // by span: where the WAL's undelivered records must go on
 	start       *checkpoint.State // as loaded and mended
+	litter      []uint64          // intents of the checkpoint that are done with
 
 	hurry    chan struct{} // holds one: every span may have been fetched
 	touched  chan struct{} // holds one: a verified mark moved
@@ -183,7 +184,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	if err == nil && a.done.Load() {
 		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		err = a.c.Sink.PutLogs(last, a.logRows())
+		err = errors.Join(a.c.Sink.PutLogs(last, a.logRows()), a.saveHeads())
 	}
 	if err == nil {
 		err = a.haltError()

@@ -30,22 +30,27 @@ type follower struct {
 
 	planned atomic.Bool // the wanted ranges are spans now
 
-	mu       sync.Mutex
-	head     *ctlog.Head   // the largest verified head
-	changed  chan struct{} // closed and replaced when head changes or a span is added
-	matched  *ctlog.Head   // the largest head that a span's tree has matched
-	halted   string
-	lastErr  string
-	errAt    time.Time
-	failures int // in a row, of polls
-	polled   time.Time
-	fresh    []*span // added, not yet running
+	mu        sync.Mutex
+	head      *ctlog.Head   // the largest verified head
+	changed   chan struct{} // closed and replaced when head changes or a span is added
+	matched   *ctlog.Head   // the largest head that a span's tree has matched
+	savedSize uint64        // of the matched head in the checkpoint
+	halted    string
+	lastErr   string
+	errAt     time.Time
+	failures  int // in a row, of polls
+	polled    time.Time
+	fresh     []*span // added, not yet running
 }
 
 func newFollower(a *Appliance, f Follow) *follower {
 	info := f.Log.Info()
-	return &follower{a: a, log: f.Log, info: info, want: f.Spans,
+	fo := &follower{a: a, log: f.Log, info: info, want: f.Spans,
 		pace: f.Pace, out: a.c.Logger.With("log", info.Name), changed: make(chan struct{})}
+	if h, ok := a.start.Heads[info.ID]; ok {
+		fo.matched, fo.savedSize = &ctlog.Head{Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}, h.Size
+	}
+	return fo
 }
 
 // run polls and runs spans until ctx ends.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"ctappliance/checkpoint"
 	"ctappliance/wal"
@@ -22,6 +23,14 @@ func (a *Appliance) recover() error {
 	if fresh {
 		state.Meta = checkpoint.Meta{Writer: newWriter(), NextFlush: 1, DeliveredSeq: a.wal.First(), DoubtSeq: a.wal.Next()}
 	}
+	// Intents below the mark are done with; what is left of them is litter.
+	state.Intents = slices.DeleteFunc(state.Intents, func(in checkpoint.Intent) bool {
+		done := in.Next <= state.Meta.DeliveredSeq
+		if done {
+			a.litter = append(a.litter, in.ID)
+		}
+		return done
+	})
 	for _, c := range state.Spans {
 		s, err := restore(c)
 		if err != nil {
@@ -57,6 +66,9 @@ func (a *Appliance) recover() error {
 	}
 	return a.checkpoint.Update(func(tx *checkpoint.Tx) error {
 		errs := []error{tx.PutMeta(state.Meta)}
+		for _, id := range a.litter {
+			errs = append(errs, tx.DeleteIntent(id))
+		}
 		for _, s := range a.spans.byID {
 			errs = append(errs, tx.PutSpan(s.save()))
 		}

@@ -3,11 +3,14 @@ package ingest
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"math"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
+	"ctappliance/checkpoint"
 	"ctappliance/ingest/pace"
 	"ctappliance/schema"
 )
@@ -160,6 +163,9 @@ func (a *Appliance) publish(ctx context.Context) error {
 		if err := a.c.Sink.PutLogs(ctx, a.logRows()); err != nil && ctx.Err() == nil {
 			a.c.Logger.Debug("log rows not written", "err", err)
 		}
+		if err := a.saveHeads(); err != nil {
+			return err
+		}
 		pause, cancel := context.WithTimeout(ctx, publishEvery)
 		<-pause.Done()
 		cancel()
@@ -172,6 +178,34 @@ func (a *Appliance) publish(ctx context.Context) error {
 	return nil
 }
 
+// saveHeads writes the matched heads to the checkpoint: a restart holds new
+// heads against them, and status has names while nothing runs.
+func (a *Appliance) saveHeads() error {
+	heads := map[[32]byte]checkpoint.Head{}
+	for _, f := range a.followers {
+		f.mu.Lock()
+		if h := f.matched; h != nil && h.Size > f.savedSize {
+			heads[f.info.ID] = checkpoint.Head{Name: f.info.Name, Kind: f.info.Kind.String(), URL: f.info.URL, Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}
+			f.savedSize = h.Size
+		}
+		f.mu.Unlock()
+	}
+	if len(heads) == 0 {
+		return nil
+	}
+	err := a.checkpoint.Update(func(tx *checkpoint.Tx) error {
+		var errs []error
+		for log, h := range heads {
+			errs = append(errs, tx.PutHead(log, h))
+		}
+		return errors.Join(errs...)
+	})
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil // the deliverer waits for space and says so
+	}
+	return err
+}
+
 // logRows returns the rows of table logs. What is verified is that of the span
 // which reaches furthest.
 func (a *Appliance) logRows() []schema.Log {
@@ -179,6 +213,10 @@ func (a *Appliance) logRows() []schema.Log {
 	for _, f := range a.followers {
 		row := schema.Log{ID: f.info.ID, Name: f.info.Name, Operator: f.info.Operator, URL: f.info.URL, Kind: f.info.Kind.String()}
 		f.mu.Lock()
+		if f.head == nil && f.halted == "" {
+			f.mu.Unlock()
+			continue // nothing to say that the last life has not said
+		}
 		if f.head != nil {
 			row.HeadSize, row.HeadTime, row.HeadRoot = f.head.Size, f.head.Timestamp, f.head.Root
 		}

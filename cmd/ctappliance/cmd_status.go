@@ -92,7 +92,9 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 		if !ok {
 			i = len(st.Logs)
 			logs[s.Log] = i
-			st.Logs = append(st.Logs, ingest.LogStatus{Name: "log " + hex.EncodeToString(s.Log[:4]), ID: hex.EncodeToString(s.Log[:]), State: "stopped", ETA: -1})
+			h := state.Heads[s.Log]
+			st.Logs = append(st.Logs, ingest.LogStatus{Name: first(h.Name, "log "+hex.EncodeToString(s.Log[:4])), ID: hex.EncodeToString(s.Log[:]),
+				Kind: h.Kind, URL: h.URL, Head: h.Size, HeadTime: h.Timestamp, State: "stopped", ETA: -1})
 		}
 		l := &st.Logs[i]
 		l.Halted = max(l.Halted, s.Halted)
