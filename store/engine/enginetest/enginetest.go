@@ -1,8 +1,3 @@
-// Package enginetest runs the embedded engine for tests.
-//
-// The child process is the test binary itself. A package that uses Start needs
-//
-//	func TestMain(m *testing.M) { enginetest.Main(m) }
 package enginetest
 
 import (
