@@ -51,7 +51,7 @@ func (c *Config) check(ctx context.Context, out io.Writer) error {
 	for _, w := range c.Warnings {
 		fmt.Fprintf(out, "warn  %s\n", w)
 	}
-	err, good := c.checkDataDir()
+	good, err := c.checkDataDir()
 	say("data-dir "+c.DataDir, err, good)
 	if c.embedded() {
 		library, err := engine.Find(c.Engine.Library, c.DataDir)
@@ -88,26 +88,26 @@ func (c *Config) check(ctx context.Context, out io.Writer) error {
 }
 
 // checkDataDir looks whether the directory could be used, without making it.
-func (c *Config) checkDataDir() (error, string) {
+func (c *Config) checkDataDir() (good string, err error) {
 	info, err := os.Stat(c.DataDir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, "not there yet; run will create it"
+		return "not there yet; run will create it", nil
 	}
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	if !info.IsDir() {
-		return errors.New("is not a directory; choose another with --data-dir"), ""
+		return "", errors.New("is not a directory; choose another with --data-dir")
 	}
 	if err := c.makeDataDir(); err != nil {
-		return err, ""
+		return "", err
 	}
 	free, err := durable.OS{}.Free(c.DataDir)
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	if _, err := readStatus(context.Background(), c.DataDir); err == nil {
-		return nil, size(free) + " free, an appliance has worked here"
+		return size(free) + " free, an appliance has worked here", nil
 	}
-	return nil, size(free) + " free"
+	return size(free) + " free", nil
 }

@@ -2,7 +2,7 @@ package cert
 
 import (
 	"bytes"
-	"crypto/dsa"
+	"crypto/dsa" //lint:ignore SA1019 old certificates have such keys
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"

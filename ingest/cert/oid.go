@@ -130,8 +130,6 @@ var (
 	sigAlgs   = map[string]sigInfo{}
 	dnTypes   = map[string]dnType{}
 	oidRSAKey = oidBytes("1.2.840.113549.1.1.1")
-	oidECKey  = oidBytes("1.2.840.10045.2.1")
-	oidDSAKey = oidBytes("1.2.840.10040.4.1")
 )
 
 // The tables are filled once and only read afterwards.

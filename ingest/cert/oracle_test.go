@@ -181,7 +181,6 @@ var ekuOIDs = map[ctx509.ExtKeyUsage]string{
 // ctKey returns our names for ct-go's view of the key; bits is 0 where it has
 // none.
 func ctKey(c *ctx509.Certificate) (alg schema.KeyAlg, bits uint16) {
-	type sized interface{ Size() int }
 	switch c.PublicKeyAlgorithm {
 	case ctx509.RSA, ctx509.RSAESOAEP:
 		alg = schema.KeyRSA

@@ -174,7 +174,7 @@ func TestTailAnswers(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 	}
-	l.set("ct/v1/get-entries", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "x", 503) })
+	l.set("ct/v1/get-entries", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "x", http.StatusServiceUnavailable) })
 	if _, err := c.Entries(t.Context(), 5, 25, 25); errors.Is(err, ErrNotYet) {
 		t.Errorf("503 is not ErrNotYet: %v", err)
 	}

@@ -21,7 +21,6 @@ import (
 type noteVerifier struct {
 	name string
 	l    *Log
-	note []byte
 }
 
 func (v *noteVerifier) Name() string { return v.name }
