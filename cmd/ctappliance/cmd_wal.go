@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ func walCommand() *cli.Command {
 		Usage: "look into the write-ahead log",
 		Subcommands: []*cli.Command{
 			{Name: "ls", Usage: "list the segments", Flags: flags(), Action: walAction(walList)},
+			{Name: "dump", Usage: "list the records: log and index range of each", Flags: flags(), Action: walAction(walDump)},
 			{Name: "verify", Usage: "read every record and check it; exit 1 if one is damaged", Flags: flags(), Action: walAction(walVerify)},
 		},
 	}
@@ -60,6 +62,23 @@ func walList(dir string, out io.Writer) error {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", s.Name, s.BaseSeq, s.Bytes, note)
 	}
 	return w.Flush()
+}
+
+// walDump lists every record. One that is no batch of entries, which only
+// another program's WAL would have, is listed without its range.
+func walDump(dir string, out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "record\tspan\tlog\tfrom\tto\tbytes")
+	err := wal.Each(dir, func(r wal.Record) error {
+		log, from, to, err := ingest.RecordRange(r.Payload)
+		if err != nil {
+			_, err = fmt.Fprintf(w, "%d\t%d\t-\t-\t-\t%d\n", r.Seq, r.Stream, len(r.Payload))
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%d\t%d\t%s\t%d\t%d\t%d\n", r.Seq, r.Stream, hex.EncodeToString(log[:4]), from, to, len(r.Payload))
+		return err
+	})
+	return errors.Join(w.Flush(), err)
 }
 
 func walVerify(dir string, out io.Writer) error {
