@@ -1,0 +1,45 @@
+// Command ctappliance copies Certificate Transparency logs into ClickHouse and
+// never loses its place.
+//
+//	run       follow the chosen logs for ever
+//	backfill  copy a range of one log, then stop
+//	status    say how the appliance is doing: a screen, --json, --check
+//	check     check the configuration and reach everything, change nothing
+//	verify    audit WAL, checkpoint and ledger against each other and the logs
+//	wal       ls, dump, verify: look into the write-ahead log
+//	schema    print, apply: the tables
+//	engine    query the embedded ClickHouse, or serve it for curl and Grafana
+//	demo      a log on this machine, a crash, and every entry exactly once
+//
+// # What a caller can rely on
+//
+// Results go to standard output, everything else to standard error. An error
+// is one line that begins with "ctappliance: " and says how to mend it; only a
+// configuration may be wrong in several places at once, a line each.
+//
+//	exit status  meaning
+//	0            done
+//	1            it failed, or was interrupted
+//	2            used wrongly: a flag, a key of the configuration, a range
+//
+// status --check is the exception, for monitoring: 0 ok, 1 warning, 2
+// critical, and one line on standard output.
+//
+// Flags, environment (CTAPPLIANCE_…) and config file know the same names; see
+// [Config]. The text of errors that came from a log or a server is cleaned of
+// what a terminal would act on.
+//
+// # Processes
+//
+// One process works on a data directory: run, backfill, or for as long as it
+// takes schema apply. It holds the directory's lock and serves the control
+// socket ctl.sock in it, through which the other commands ask it: status, the
+// reader's address of the embedded engine, a range to backfill. Where none
+// runs, the others read the files, and start the engine for the time they need
+// it. SIGINT and SIGTERM end every command cleanly within two seconds; a
+// second one kills. SIGKILL is safe too: stopping cleanly runs the same code
+// at the next start.
+//
+// The embedded engine is a child process: this program again, as
+// "ctappliance engine-child". It ends with its parent.
+package main
