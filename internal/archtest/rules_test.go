@@ -37,6 +37,7 @@ var supportInProgram = map[string][]string{
 var testImports = map[string][]string{
 	"wal":             {},
 	"ingest":          {"internal/durable"},
+	"store":           {"ingest/cert"},
 	"cmd/ctappliance": {"internal/durable"},
 }
 
@@ -53,7 +54,7 @@ var homes = []struct {
 	{"github.com/pierrec/lz4/v4", []string{"store/engine"}, nil},
 	{"github.com/ebitengine/purego", []string{"store/engine"}, nil},
 	{"go.etcd.io/bbolt", []string{"checkpoint"}, nil},
-	{"github.com/google/certificate-transparency-go", []string{"ingest/..."}, []string{"cmd/ctappliance"}},
+	{"github.com/google/certificate-transparency-go", []string{"ingest/..."}, []string{"cmd/ctappliance", "store"}},
 	{"github.com/transparency-dev/merkle", []string{"ingest/ctlog/..."}, []string{"ingest"}},
 	{"golang.org/x/mod/sumdb", []string{"ingest/ctlog/..."}, nil},
 	{"golang.org/x/net/publicsuffix", []string{"ingest/cert"}, nil},
