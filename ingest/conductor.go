@@ -163,6 +163,7 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) erro
 				Reason: fmt.Sprintf("its entries up to %d do not hash to the tree it signed", cursor)})
 			return errHalted
 		}
+		c.f.match(head)
 	default:
 		return nil
 	}

@@ -170,7 +170,10 @@ func (f *follower) awaitHead(ctx context.Context, after *ctlog.Head) (*ctlog.Hea
 // their names, so that a restart does not bring them all to the door at once.
 func (f *follower) poll(ctx context.Context) {
 	every := f.a.c.PollInterval
-	wait := offset(f.info.Name, min(every, 2*time.Second))
+	var wait time.Duration
+	if len(f.a.followers) > 1 {
+		wait = offset(f.info.Name, min(every, 2*time.Second))
+	}
 	for {
 		if !sleep(ctx, wait) {
 			return
@@ -252,7 +255,8 @@ func (f *follower) isHalted() bool {
 	return f.halted != ""
 }
 
-// match records that a span's tree equals a signed head.
+// match records that a span's tree is that of a signed head, or a proven
+// beginning of it.
 func (f *follower) match(head *ctlog.Head) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

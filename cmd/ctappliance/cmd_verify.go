@@ -145,7 +145,10 @@ func printFindings(c *cli.Context, f *logFindings) {
 	case f.NotAsked != "":
 		fmt.Fprintf(out, "  the log was not asked: %s\n", f.NotAsked)
 	default:
-		fmt.Fprintf(out, "  roots up to %d hang under the log's signed head; %d tiles fetched again, equal by hash and row\n", f.Proven, f.Tiles)
+		if f.Proven > 0 {
+			fmt.Fprintf(out, "  the roots up to %d hang under the log's signed head\n", f.Proven)
+		}
+		fmt.Fprintf(out, "  %d tiles fetched again and compared by hash and row\n", f.Tiles)
 	}
 	for i, p := range f.Problems {
 		if i == 20 {
