@@ -22,7 +22,12 @@ type task struct {
 type fetched struct {
 	batch  *ctlog.Batch
 	hashes []ctlog.Hash
+	size   int // bytes of the entries in memory
 }
+
+// entryOverhead is what an entry takes in memory beside its bytes: its slices,
+// its hash, and its share of the answer.
+const entryOverhead = 256
 
 // leg fetches [cursor, target) of a tree of treeSize entries and appends it to
 // the WAL. It may end early where only a partial tile is left that may not be
@@ -134,12 +139,12 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 			w.failures = 0
 		}
 		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
-		var size int64
 		for i := range b.Entries {
-			f.hashes[i] = ctlog.LeafHash(b.Entries[i].Leaf)
-			size += int64(len(b.Entries[i].Leaf) + len(b.Entries[i].Precert) + 32*len(b.Entries[i].Chain))
+			e := &b.Entries[i]
+			f.hashes[i] = ctlog.LeafHash(e.Leaf)
+			f.size += entryOverhead + len(e.Leaf) + len(e.Precert) + 32*len(e.Chain)
 		}
-		c.s.answerSize.Store(size)
+		c.s.answerSize.Store(int64(f.size))
 		from += uint64(len(b.Entries))
 		select {
 		case t.out <- f:
@@ -182,6 +187,6 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	s.frontier = next
 	s.cursor.Store(next.Size())
 	s.entries.add(uint64(len(f.hashes)))
-	a.ring.put(seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline}, len(payload))
+	a.ring.put(seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline}, f.size)
 	return nil
 }
