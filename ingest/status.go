@@ -72,6 +72,7 @@ type WALStatus struct {
 	Undelivered uint64 `json:"undelivered"` // records
 	Stalled     string `json:"stalled,omitempty"`
 	Fsyncs      uint64 `json:"fsyncs"`
+	Appended    uint64 `json:"appended"` // bytes written since start
 }
 
 // DeliveryStatus is the store's side.
@@ -92,7 +93,7 @@ func (a *Appliance) Status() Status {
 	}
 	next, m := a.wal.Next(), a.wal.Metrics()
 	st.WAL = WALStatus{Bytes: a.wal.Size(), Budget: a.c.WAL.Budget, Segments: len(a.wal.Segments()), NextSeq: next,
-		Undelivered: next - min(a.deliveredSeq.Load(), next), Stalled: a.wal.Stalled(), Fsyncs: m.Fsyncs}
+		Undelivered: next - min(a.deliveredSeq.Load(), next), Stalled: a.wal.Stalled(), Fsyncs: m.Fsyncs, Appended: m.Bytes}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st.Delivery = DeliveryStatus{Rows: a.delivered.count(), Rate: a.delivered.perSecond(), InsertErrors: a.insertErrors.Load(),

@@ -20,6 +20,7 @@ var imports = []struct {
 	{"ingest/*", []string{"ingest/*", "schema", "internal/durable"}},
 	{"store", []string{"store/*", "schema", "internal/durable"}},
 	{"store/*", []string{"store/*", "schema", "internal/durable"}},
+	{"bench", nil}, // tests alone: see testImports
 	{"cmd/ctappliance", []string{"ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
 }
 
@@ -38,6 +39,7 @@ var testImports = map[string][]string{
 	"wal":             {},
 	"ingest":          {"internal/durable"},
 	"store":           {"ingest/cert"},
+	"bench":           {"ingest/...", "store/...", "wal", "schema"},
 	"cmd/ctappliance": {"internal/durable"},
 }
 

@@ -1,0 +1,42 @@
+// Package bench measures the whole: a demo log, the appliance and its engine,
+// each a process of its own, on this machine. It holds benchmarks only; the
+// packages' own benchmarks say what a part costs.
+//
+//	go test ./bench -run '^$' -bench . -benchtime 1x
+//
+// # What runs
+//
+//	BenchmarkBackfill   the program: 'ctappliance backfill' of one log into the
+//	                    embedded engine, from its start to its end
+//	BenchmarkPipeline   the same pipeline within the benchmark's process, for
+//	                    -cpuprofile and -memprofile; rows go nowhere (sink=none)
+//	                    or into the engine
+//
+// The log's process makes its entries before the clock starts, and encodes its
+// answers before as far as its caches go.
+//
+// # What is reported
+//
+//	entries/s        from start to end, with the start of the engine, the
+//	                 pacer's start-up and the last flush in it
+//	us/entry         processor time, user and system, of the appliance alone
+//	engine-us/entry  that of the engine, the merges that ran meanwhile included
+//	log-us/entry     that of the demo log beside it
+//	MB-peak          the appliance's largest resident set
+//	engine-MB-peak   the engine's; engine-anon-MB is without mapped files
+//	WAL-B/entry      bytes written to segments, headers and padding included
+//	MB-written       what both processes had the kernel write to disk
+//	B/entry          active parts on disk after the run, by table in the log
+//
+// Processor time comes from /proc, to 10 ms. Resident sets are sampled every 20
+// ms from the kernel's high-water mark. Wall times on a busy machine say
+// little; processor time says more.
+//
+// # Settings
+//
+//	BENCH_ENTRIES    entries per log; default 120,000
+//	CTAPPLIANCE_DATA folder of captured entries of real logs, which then come
+//	                 first; default ../shared/data beside the folder with go.mod
+//
+// It needs Linux and the engine's library.
+package bench
