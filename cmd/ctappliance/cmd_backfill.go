@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -29,9 +31,9 @@ func backfillCommand() *cli.Command {
 		Description: "Copies entries [START, END) of one log, verifies them against the log's signed head and stops when\n" +
 			"they are in the store. Ctrl-C is safe: the same command goes on where it was. While 'ctappliance run'\n" +
 			"works on the data directory, the range is handed to it and this command shows the progress.\n\n" +
-			"The log's key comes from a log list (--log-list) or from --log-key.",
+			"The log's key comes from --log-key, the config file's logs, or a log list (--log-list).",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "log-url", Usage: "the log: its `URL`, or a name or log ID of the log list", Required: true},
+			&cli.StringFlag{Name: "log-url", Usage: "the log: its `URL`, or a name or log ID of the log list"},
 			&cli.StringFlag{Name: "log-key", Usage: "the log's public `KEY`: base64 of the DER, or a file (PEM, base64, DER)"},
 			&cli.StringFlag{Name: "kind", Usage: "protocol: auto, rfc6962 or static", Value: "auto"},
 			&cli.StringFlag{Name: "submission-url", Usage: "submission prefix of a static log, if it is not the log's URL"},
@@ -55,8 +57,7 @@ func backfill(c *cli.Context) error {
 		}
 		cfg.Fetch.Workers = n
 	}
-	cfg.Logs = []LogConfig{{URL: c.String("log-url"), Key: c.String("log-key"), Kind: c.String("kind"), SubmissionURL: c.String("submission-url")}}
-	if err := cfg.namedLog(); err != nil {
+	if err := cfg.oneLog(c); err != nil {
 		return err
 	}
 	if err := errors.Join(cfg.Validate(), cfg.ValidateLogs()); err != nil {
@@ -70,7 +71,7 @@ func backfill(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := cfg.resolveLog(c.Context, &cfg.Logs[0], list)
+	info, err := cfg.resolveLog(c.Context, 0, list)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -115,15 +116,50 @@ func backfill(c *cli.Context) error {
 	return nil
 }
 
-// namedLog replaces a name or log ID given as --log-url by the URL that the
-// log list has for it.
-func (c *Config) namedLog() error {
-	list, err := c.loadList()
-	if err != nil || list == nil {
-		return err
+// oneLog makes the log that the flags name the only one of the configuration.
+// What they do not say of it is taken from the configuration's logs. A name or
+// log ID of the log list is replaced by the URL there.
+func (c *Config) oneLog(ctx *cli.Context) error {
+	l := LogConfig{URL: ctx.String("log-url"), Key: ctx.String("log-key"), Kind: ctx.String("kind"), SubmissionURL: ctx.String("submission-url")}
+	if l.URL == "" {
+		return usagef("--log-url: is missing; write the log's URL, or its name together with --log-list")
 	}
-	if info, err := ctlog.Find(list.Logs, c.Logs[0].URL); err == nil && checkLogURL(c.Logs[0].URL, c.AllowPrivate) != nil {
-		c.Logs[0].URL = info.URL
+	if l.Key != "" {
+		der, err := ctlog.ParseKey(l.Key)
+		if err != nil {
+			return usagef("--log-key: %w", err)
+		}
+		l.Key = base64.StdEncoding.EncodeToString(der)
+	}
+	for _, known := range c.Logs {
+		if withSlash(known.URL) == withSlash(l.URL) || known.Name != "" && known.Name == l.URL {
+			l.URL, l.Name, l.Operator = known.URL, known.Name, known.Operator
+			l.Key, l.SubmissionURL = first(l.Key, known.Key), first(l.SubmissionURL, known.SubmissionURL)
+			if l.Kind == "auto" {
+				l.Kind = known.Kind
+			}
+		}
+	}
+	if !strings.Contains(l.URL, "://") {
+		list, err := c.loadList()
+		if err != nil {
+			return err
+		}
+		if list == nil {
+			return usagef("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", quote(l.URL))
+		}
+		info, err := ctlog.Find(list.Logs, l.URL)
+		if err != nil {
+			return usagef("--log-url: %w", err)
+		}
+		l.URL = info.URL
+	}
+	c.Logs, c.LogNames = []LogConfig{l}, nil
+	for _, key := range []string{"logs", "logs[0]", "log-names"} {
+		delete(c.origins, key)
+	}
+	for key, flag := range map[string]string{"url": "--log-url", "key": "--log-key", "kind": "--kind", "submission-url": "--submission-url"} {
+		c.origins["logs[0]."+key] = flag + "\x00"
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func (c *Config) checkDataDir() (good string, err error) {
 		return "", err
 	}
 	if !info.IsDir() {
-		return "", errors.New("is not a directory; choose another with --data-dir")
+		return "", errors.New("is not a directory; choose another")
 	}
 	if err := c.makeDataDir(); err != nil {
 		return "", err

@@ -42,6 +42,12 @@ func engineAction(c *cli.Context) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	for _, word := range c.Args().Tail() {
+		if strings.HasPrefix(word, "--") {
+			return usagef("flags go before the statement: 'ctappliance engine %s … \"SELECT …\"'", printable(word))
+		}
+	}
+	cfg.quiet()
 	access, stop, err := cfg.storeAccess(c)
 	if err != nil {
 		return err
@@ -126,6 +132,7 @@ func schemaCommand() *cli.Command {
 					if err := cfg.makeDataDir(); err != nil {
 						return err
 					}
+					cfg.quiet()
 					s, err := cfg.openSink(c.Context, cfg.logger(os.Stderr))
 					if err != nil {
 						return err

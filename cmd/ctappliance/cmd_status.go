@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,6 +72,9 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 	}
 	if !errors.Is(err, errNotRunning) {
 		return nil, err
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory; point --data-dir at the directory of an appliance", quotePath(dir))
 	}
 	db, err := checkpoint.OpenReadOnly(dir)
 	switch {

@@ -51,6 +51,7 @@ type logFindings struct {
 
 func verify(c *cli.Context, cfg *Config) error {
 	ctx, out := c.Context, c.App.Writer
+	cfg.quiet()
 	st, err := readStatus(ctx, cfg.DataDir)
 	if err != nil {
 		return err

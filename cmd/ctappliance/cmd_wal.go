@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -37,7 +38,7 @@ func walAction(fn func(dir string, out io.Writer) error) cli.ActionFunc {
 			return err
 		}
 		dir := ingest.WALDir(cfg.DataDir)
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return fmt.Errorf("there is no write-ahead log in %s; point --data-dir at the directory of an appliance", cfg.DataDir)
 		}
 		return fn(dir, c.App.Writer)

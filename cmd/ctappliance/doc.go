@@ -31,12 +31,11 @@
 //
 // # Processes
 //
-// One process works on a data directory: run, backfill, or for as long as it
-// takes schema apply. It holds the directory's lock and serves the control
-// socket ctl.sock in it, through which the other commands ask it: status, the
-// reader's address of the embedded engine, a range to backfill. Where none
-// runs, the others read the files, and start the engine for the time they need
-// it. SIGINT and SIGTERM end every command cleanly within two seconds; a
+// One process works on a data directory: run or backfill. It holds the
+// directory's lock and serves the control socket ctl.sock in it, through which
+// the other commands ask it: status, the address of the embedded engine, a
+// range to backfill. Where none runs, the others read the files, and start the
+// engine for the time they need it. SIGINT and SIGTERM end every command cleanly within two seconds; a
 // second one kills. SIGKILL is safe too: stopping cleanly runs the same code
 // at the next start.
 //

@@ -40,9 +40,9 @@ func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
 		out = append(out, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{request}})
 	}
 	for i := range c.Logs {
-		info, err := c.resolveLog(ctx, &c.Logs[i], list)
+		info, err := c.resolveLog(ctx, i, list)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("logs[%d]: %w", i, err))
+			errs = append(errs, err)
 			continue
 		}
 		add(info, c.Logs[i].Start)
@@ -90,9 +90,13 @@ func (c *Config) loadList() (*ctlog.List, error) {
 	return list, nil
 }
 
-// resolveLog completes what the user said of a log from the log list, and asks
-// the log itself for its protocol where neither knows.
-func (c *Config) resolveLog(ctx context.Context, l *LogConfig, list *ctlog.List) (ctlog.Info, error) {
+// resolveLog completes what the user said of logs[i] from the log list, and
+// asks the log itself for its protocol where neither knows.
+func (c *Config) resolveLog(ctx context.Context, i int, list *ctlog.List) (ctlog.Info, error) {
+	l := &c.Logs[i]
+	wrong := func(key, format string, args ...any) error {
+		return fmt.Errorf("%s: %w", c.label(fmt.Sprintf("logs[%d].%s", i, key)), fmt.Errorf(format, args...))
+	}
 	info := ctlog.Info{Name: l.Name, Operator: l.Operator, URL: withSlash(l.URL), SubmissionURL: l.SubmissionURL}
 	known := false
 	if list != nil {
@@ -110,19 +114,19 @@ func (c *Config) resolveLog(ctx context.Context, l *LogConfig, list *ctlog.List)
 	if l.Key != "" {
 		der, err := ctlog.ParseKey(l.Key)
 		if err != nil {
-			return info, fmt.Errorf("key: %w", err)
+			return info, wrong("key", "%w", err)
 		}
 		if known && sha256.Sum256(der) != info.ID {
-			return info, fmt.Errorf("key: it is not that of %s in the log list", quote(info.Name))
+			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", quote(info.Name))
 		}
 		info.Key, info.ID = der, sha256.Sum256(der)
 	}
 	if len(info.Key) == 0 {
 		if list == nil {
-			return info, errors.New("key: the log's public key is needed to verify what it sends; give it, or a log-list that knows the URL")
+			return info, wrong("key", "is missing; write the log's public key, or set log-list to look it up")
 		}
 		_, err := ctlog.Find(list.Logs, l.URL)
-		return info, fmt.Errorf("key: none given, and the log list does not know the log: %w", err)
+		return info, wrong("key", "is missing, and the log list does not know the log: %w; write its public key", err)
 	}
 	info.Name = first(info.Name, strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(info.URL, "https://"), "http://"), "/"))
 	switch {
@@ -133,7 +137,7 @@ func (c *Config) resolveLog(ctx context.Context, l *LogConfig, list *ctlog.List)
 	case !known:
 		kind, err := c.probeKind(ctx, info)
 		if err != nil {
-			return info, err
+			return info, wrong("url", "%w", err)
 		}
 		info.Kind = kind
 	}
@@ -162,7 +166,7 @@ func (c *Config) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, er
 		}
 		errs = append(errs, fmt.Sprintf("as %v: %v", kind, err))
 	}
-	return 0, fmt.Errorf("url: no log with this key answers at %s (%s); check the URL and the key, or set kind", info.URL, strings.Join(errs, "; "))
+	return 0, fmt.Errorf("no log with this key answers at %s (%s); check the URL and the key", info.URL, strings.Join(errs, "; "))
 }
 
 func withSlash(u string) string {

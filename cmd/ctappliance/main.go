@@ -25,14 +25,6 @@ func main() {
 	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
 }
 
-// usageError is a command used wrongly: exit status 2.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
 // exitError ends the process with a status of its own and says nothing more.
 type exitError int
 
@@ -49,7 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Writer:          stdout,
 		ErrWriter:       io.Discard, // what is wrong is said below, once
 		ExitErrHandler:  func(*cli.Context, error) {},
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
 		CommandNotFound: func(*cli.Context, string) {},
 		Commands: []*cli.Command{
 			runCommand(), backfillCommand(), statusCommand(), checkCommand(), verifyCommand(),
@@ -57,13 +49,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("there is no command %q; see 'ctappliance --help'", c.Args().First())
+				return noCommand(c, "ctappliance", c.App.Commands)
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
 	for _, c := range app.Commands {
-		setUsageError(c)
+		setUsage(c)
 	}
 	err := app.RunContext(ctx, args)
 	var exit exitError
@@ -81,25 +73,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 1
-}
-
-// setUsageError makes wrong flags of every command usage errors.
-func setUsageError(c *cli.Command) {
-	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		return usagef("%w; see 'ctappliance %s --help'", err, c.Name)
-	}
-	c.HideHelpCommand = true
-	for _, sub := range c.Subcommands {
-		setUsageError(sub)
-	}
-}
-
-// noArguments refuses words that a command would silently ignore.
-func noArguments(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("%q is one word too many; see 'ctappliance %s --help'", c.Args().First(), c.Command.Name)
-	}
-	return nil
 }
 
 // configured reads the configuration; what is wrong with it is used wrongly.

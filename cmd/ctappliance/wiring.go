@@ -44,15 +44,35 @@ func (c *Config) embedded() bool { return c.Store.DSN == "" }
 
 // makeDataDir creates the data directory and says clearly why it cannot.
 func (c *Config) makeDataDir() error {
+	label := c.label("data-dir")
+	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s: %s is not a directory; choose another", label, quotePath(c.DataDir))
+	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data-dir: %w; create it with the right owner, or choose another with --data-dir", err)
+		return fmt.Errorf("%s: %s cannot be created: %w; create it with the right owner, or choose another", label, quotePath(c.DataDir), reason(err))
 	}
 	probe, err := os.CreateTemp(c.DataDir, ".probe-")
 	if err != nil {
-		return fmt.Errorf("data-dir: %s is not writable: %w; change its owner, or choose another with --data-dir", c.DataDir, errors.Unwrap(err))
+		return fmt.Errorf("%s: %s is not writable: %w; change its owner, or choose another", label, quotePath(c.DataDir), reason(err))
 	}
 	probe.Close()
 	return os.Remove(probe.Name())
+}
+
+// reason is what the operating system says, without what it was asked to do.
+func reason(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}
+
+// quiet leaves out of the log what a short command need not tell, unless the
+// user asked for it.
+func (c *Config) quiet() {
+	if _, chosen := c.origins["log.level"]; !chosen {
+		c.Log.Level = "warn"
+	}
 }
 
 // startEngine starts the embedded engine in the data directory.
