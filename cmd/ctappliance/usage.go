@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// usageError is a command used wrongly: exit status 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// noArguments refuses words that a command would silently ignore.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("%s is one word too many; see '%s --help'", quote(c.Args().First()), c.Command.HelpName)
+	}
+	return nil
+}
+
+// setUsage makes what is wrong with the words of a command usage errors: flags
+// that it does not have, and subcommands.
+func setUsage(c *cli.Command) {
+	c.HideHelpCommand = true
+	c.OnUsageError = func(ctx *cli.Context, err error, _ bool) error { return flagError(ctx, err) }
+	if len(c.Subcommands) > 0 && c.Action == nil {
+		c.Action = func(ctx *cli.Context) error {
+			if !ctx.Args().Present() {
+				return cli.ShowSubcommandHelp(ctx)
+			}
+			return noCommand(ctx, ctx.Command.HelpName, ctx.Command.Subcommands)
+		}
+	}
+	for _, sub := range c.Subcommands {
+		setUsage(sub)
+	}
+}
+
+// noCommand says that the first word is not a command, and what comes near.
+func noCommand(c *cli.Context, name string, commands []*cli.Command) error {
+	var names []string
+	for _, sub := range commands {
+		if !sub.Hidden {
+			names = append(names, sub.Name)
+		}
+	}
+	word := c.Args().First()
+	return usagef("there is no command %s%s; see '%s --help'", quote(word), didYouMean(word, names, ""), name)
+}
+
+func didYouMean(word string, candidates []string, prefix string) string {
+	if near := nearest(word, candidates); near != "" {
+		return ", did you mean " + prefix + near + "?"
+	}
+	return ""
+}
+
+var (
+	unknownFlag = regexp.MustCompile(`^flag provided but not defined: -+(.*)$`)
+	needsValue  = regexp.MustCompile(`^flag needs an argument: -+(.*)$`)
+	badValue    = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(.*)" for (?:flag )?-+([^:]+): (.*)$`)
+)
+
+// flagError says in our words what the flag package found.
+func flagError(c *cli.Context, err error) error {
+	see := fmt.Sprintf("; see '%s --help'", c.Command.HelpName)
+	text := err.Error()
+	if m := unknownFlag.FindStringSubmatch(text); m != nil {
+		var names []string
+		for _, f := range c.Command.Flags {
+			names = append(names, f.Names()...)
+		}
+		return usagef("there is no flag %s%s%s", quote("--"+m[1]), didYouMean(m[1], names, "--"), see)
+	}
+	if m := needsValue.FindStringSubmatch(text); m != nil {
+		return usagef("--%s: a value is missing%s", printable(m[1]), see)
+	}
+	if m := badValue.FindStringSubmatch(text); m != nil {
+		kind := "understood"
+		for _, f := range c.Command.Flags {
+			if f.Names()[0] != m[2] {
+				continue
+			}
+			switch f.(type) {
+			case *cli.Uint64Flag:
+				kind = "a whole number from 0"
+			case *cli.IntFlag:
+				kind = "a whole number"
+			case *cli.DurationFlag:
+				kind = "a time such as 90s or 10m"
+			case *cli.BoolFlag:
+				kind = "true or false"
+			}
+		}
+		return usagef("--%s: %s is not %s%s", printable(m[2]), quote(m[1]), kind, see)
+	}
+	return &usageError{errors.New(printable(strings.ReplaceAll(text, "\n", " ")) + see)}
+}
