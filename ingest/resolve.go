@@ -46,6 +46,7 @@ func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.
 			d.a.c.Logger.Warn("insert failed", "flush", f.ID, "rows", len(f.Rows), "err", err, "retry_in", wait)
 		}
 		d.a.insertErrors.Add(1)
+		d.a.c.Step("retry")
 		if !sleep(ctx, wait) {
 			return ctx.Err()
 		}

@@ -11,7 +11,7 @@ import (
 // steps are the places in the life of an entry at which a crash matters, as
 // the pipeline names them. A crash test learns from a shared page where the
 // process is, and kills it there.
-var steps = []string{"", "wal-written", "wal-synced", "wal-rotate", "wal-trim", "intent", "dependents", "ledger", "acknowledged", "delivered", "resolve", "reinsert", "trim"}
+var steps = []string{"", "wal-written", "wal-synced", "wal-rotate", "wal-trim", "intent", "dependents", "ledger", "acknowledged", "delivered", "resolve", "reinsert", "retry", "trim"}
 
 const stepFileEnv = "CTAPPLIANCE_STEP_FILE"
 
