@@ -243,6 +243,21 @@ func (t *Tx) PutSpan(s Span) error {
 	return t.put(bucketSpans, key(s.ID), s)
 }
 
+// HaltSpan marks a span as halted and leaves the rest of it as it is. A span
+// that is not there stays away.
+func (t *Tx) HaltSpan(id uint64, reason string) error {
+	old := t.tx.Bucket(bucketSpans).Get(key(id))
+	if old == nil {
+		return nil
+	}
+	var s Span
+	if err := unseal(old, &s); err != nil {
+		return err
+	}
+	s.Halted = reason
+	return t.put(bucketSpans, key(id), s)
+}
+
 // DeleteSpan forgets a span.
 func (t *Tx) DeleteSpan(id uint64) error { return t.tx.Bucket(bucketSpans).Delete(key(id)) }
 

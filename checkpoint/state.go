@@ -49,6 +49,10 @@ type Intent struct {
 	Next       uint64  `json:"next"`
 	Generation uint32  `json:"generation"`
 	Ranges     []Range `json:"ranges"`
+
+	// Fence marks a flush that will not be cut again, but may have been
+	// attempted: it is to be fenced before the ledger is counted.
+	Fence bool `json:"fence,omitempty"`
 }
 
 // Range is a stretch of one span inside an intent.

@@ -38,12 +38,14 @@ type Appliance struct {
 	spans      *spanTable
 	followers  []*follower
 
+	planning sync.Mutex // held while ground is looked for and given to new spans
+
 	fetchMemory *semaphore.Weighted
 	lifeStart   uint64            // first WAL seq of this life
 	recovered   map[uint64]uint64 // by span: its cursor at lifeStart
 	fedFrom     map[uint64]uint64 // by span: where the WAL's undelivered records must go on
 	start       *checkpoint.State // as loaded and mended
-	litter      []uint64          // intents of the checkpoint that are done with
+	fences      []uint64          // flushes of former lives that cannot be repeated and may still take effect
 
 	hurry    chan struct{} // holds one: every span may have been fetched
 	touched  chan struct{} // holds one: a verified mark moved
@@ -172,7 +174,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	defer a.finished()
 	g, ctx := errgroup.WithContext(ctx)
 	rows := make(chan *parsed)
-	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
+	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, fences: a.fences, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
 	a.deliveredSeq.Store(d.meta.DeliveredSeq)
 	g.Go(func() error { return stopped(ctx, d.run(ctx, rows)) })
 	g.Go(func() error { return stopped(ctx, a.parse(ctx, d.meta.DeliveredSeq, rows)) })
@@ -221,6 +223,8 @@ func (a *Appliance) haltError() error {
 // a second appliance.
 func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint64) ([]*span, error) {
 	var added []*span
+	a.planning.Lock() // what is free now must be free when it is taken
+	defer a.planning.Unlock()
 	for _, r := range subtract(from, to, a.spans.covered(log)) {
 		r.Log = schema.ShortID(log)
 		doubtful, err := a.holdsRetrying(ctx, r)
@@ -360,6 +364,9 @@ func (a *Appliance) Backfill(ctx context.Context, r SpanRequest) error {
 	for _, f := range a.followers {
 		if hex.EncodeToString(f.info.ID[:]) != r.Log {
 			continue
+		}
+		if f.isHalted() {
+			return fmt.Errorf("%s is halted, see %s", f.info.Name, a.evidenceDir())
 		}
 		added, err := a.addSpans(ctx, f.info.ID, r.From, r.To)
 		if err != nil {

@@ -121,8 +121,8 @@ func (a *Audit) count(ctx context.Context, s SpanStatus, f *Findings) error {
 		at := r.From
 		for _, i := range append(have, r.To) {
 			if i > at {
-				f.problem("[%d,%d) is missing", at, i)
 				if len(f.Gaps) < maxGaps {
+					f.problem("[%d,%d) is missing", at, i)
 					f.Gaps = append(f.Gaps, schema.Range{Log: r.Log, From: at, To: i})
 				}
 			}
@@ -140,21 +140,22 @@ func (a *Audit) foldRoots(ctx context.Context, s SpanStatus, roots *Roots, f *Fi
 	first, end := (s.From+255)/256, s.Delivered/256
 	tree := new(rootFolder)
 	whole := s.From == 0
+	var lost uint64
 	for n := first; n < end; n++ {
 		root, ok, err := roots.Get(a.Log, n)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			f.RootsLost++
+			lost++
 			whole = false
 			continue
 		}
 		f.Roots++
 		tree.add(root)
 	}
-	if f.RootsLost > 0 {
-		f.problem("%d roots of 256-entry subtrees are not kept", f.RootsLost)
+	if f.RootsLost += lost; lost > 0 {
+		f.problem("%d roots of 256-entry subtrees in [%d,%d) are not kept", lost, s.From, s.Delivered)
 	}
 	size := min(end, s.Verified/256) * 256
 	if !whole || a.Client == nil || size == 0 || size != end*256 {

@@ -57,7 +57,8 @@ func (c *conductor) follow(ctx context.Context) error {
 			return err
 		}
 		cursor := c.s.cursor.Load()
-		target := min(c.s.to, head.Size, (cursor/verifyEvery+1)*verifyEvery)
+		every := c.f.a.c.verifyEvery
+		target := min(c.s.to, head.Size, (cursor/every+1)*every)
 		if target > cursor {
 			if err := c.leg(ctx, target, head.Size); err != nil {
 				return err
@@ -142,18 +143,20 @@ func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Hea
 // nothing else to do.
 func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) error {
 	cursor := c.s.cursor.Load()
-	if cursor <= c.s.verified.Load() || cursor > head.Size {
+	if cursor > head.Size || cursor < head.Size && cursor <= c.s.verified.Load() {
 		return nil
 	}
 	switch {
 	case cursor == head.Size:
+		// Also where it is verified already: a log may sign another root for
+		// the same size while we are not running.
 		if root := c.s.frontier.Root(); root != head.Root {
-			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: []*ctlog.Head{head}, Tree: c.s.frontier,
+			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: c.f.headsOf(head), Tree: c.s.frontier,
 				Reason: fmt.Sprintf("its entries up to %d hash to root %x, it signed %x", cursor, root[:8], head.Root[:8])})
 			return errHalted
 		}
 		c.f.match(head)
-	case idle, cursor == c.s.to, cursor%verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
+	case idle, cursor == c.s.to, cursor%c.f.a.c.verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
 		proven, err := c.frontierAt(ctx, cursor, head)
 		if err != nil {
 			return err
@@ -168,8 +171,10 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) erro
 		return nil
 	}
 	c.proved = time.Now()
-	c.s.verified.Store(cursor)
-	c.f.a.touch()
+	if cursor > c.s.verified.Load() {
+		c.s.verified.Store(cursor)
+		c.f.a.touch()
+	}
 	return nil
 }
 

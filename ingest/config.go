@@ -33,14 +33,24 @@ type Config struct {
 	PartialAge   time.Duration // how long a static log's partial tile may wait to fill; default 5 min
 	VerifyAge    time.Duration // how old the verified mark of a moving span may get; default 5 min
 
+	AuditInterval time.Duration // between two rounds of the audit; default 10 min
+
 	// UntilDone makes Run return when every span has an end, has reached it,
 	// and is delivered: a backfill. Otherwise Run goes on until its context ends.
 	UntilDone bool
+
+	// ResumeHalted lets logs go on that were halted because they did not verify.
+	// It is the operator's word, after the evidence was looked at: what a log
+	// signed or proved wrongly for a while is then past. A log whose entries
+	// themselves are not those that it signed halts again, as it must.
+	ResumeHalted bool
 
 	KeepDER bool // keep the DER of every row, not only of odd ones
 
 	Logger *slog.Logger
 	Step   func(string) // crash tests learn from it where the process is; nil = none
+
+	verifyEvery uint64 // entries between proofs on the way; tests want fewer than verifyEvery
 }
 
 // Follow is a log and the spans of it that are wanted.
@@ -112,6 +122,10 @@ func (c *Config) setDefaults() error {
 	def(&c.PollInterval, 5*time.Second)
 	def(&c.PartialAge, 5*time.Minute)
 	def(&c.VerifyAge, 5*time.Minute)
+	def(&c.AuditInterval, 10*time.Minute)
+	if c.verifyEvery == 0 {
+		c.verifyEvery = verifyEvery
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,11 +26,13 @@ type deliverer struct {
 	// intents are cuts that a former life may have attempted; they are cut the
 	// same way again and resolved.
 	intents []checkpoint.Intent
+	fences  []uint64          // flushes that may still take effect and are not cut again
 	fed     map[uint64]uint64 // by span: the end of what was taken into flushes
 	resumed bool              // everything that former lives wrote has been taken
 
 	unproven []unproven // delivered in this life, not yet proven for trimming; ascending by seq
 	lifeFrom uint64     // the delivered mark at start: what lies below it is read from the WAL to be proven
+	pinned   bool       // the last attempt to trim did not succeed
 }
 
 // run delivers what in brings until it is closed. Errors are of our own disk
@@ -38,9 +41,14 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 	f := newFlush(d.meta.DeliveredSeq)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	// Trimming follows each flush. It is tried again for itself, because there
+	// will be no other flush when the WAL is full of segments that could not be
+	// proven at their time.
+	trim := time.NewTicker(trimPollEvery)
+	defer trim.Stop()
 	for {
 		var due <-chan time.Time
-		if f.count > 0 && len(d.intents) == 0 {
+		if f.waiting() && len(d.intents) == 0 {
 			timer.Reset(time.Until(f.since.Add(d.a.c.FlushInterval)))
 			due = timer.C
 		}
@@ -79,6 +87,10 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 				return err
 			}
 			f = newFlush(f.next)
+		case <-trim.C:
+			if err := d.trim(ctx); err != nil {
+				return ignoreStop(ctx, err)
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -111,7 +123,7 @@ func (d *deliverer) take(f *flush, p *parsed) error {
 		// acknowledged and is lost.
 		for _, s := range d.a.spans.all() {
 			if end, ok := d.a.recovered[s.id]; ok && d.fed[s.id] < end {
-				f.holes = append(f.holes, hole{s, d.fed[s.id], end})
+				f.lost(s, d.fed[s.id], end)
 				d.fed[s.id] = end
 			}
 		}
@@ -132,9 +144,9 @@ func (d *deliverer) take(f *flush, p *parsed) error {
 	}
 	switch {
 	case p.rows == nil:
-		f.holes = append(f.holes, hole{s, p.from, p.to})
+		f.lost(s, p.from, p.to)
 	case p.from > at:
-		f.holes = append(f.holes, hole{s, at, p.from})
+		f.lost(s, at, p.from)
 		f.add(p)
 	case p.from < at:
 		return fmt.Errorf("WAL record %d holds [%d,%d) of span %d, which is at %d already", p.seq, p.from, p.to, s.id, at)
@@ -163,6 +175,10 @@ func (d *deliverer) deliver(ctx context.Context, f *flush) error {
 		if err := d.insert(ctx, flush, &intent, attempted || d.doubtful(f)); err != nil {
 			return ignoreStop(ctx, err)
 		}
+	} else if attempted {
+		// The WAL lost all of it. What comes instead is counted, so what was
+		// attempted must be over.
+		d.fences = append(d.fences, intent.ID)
 	}
 	if err := d.finish(ctx, f, intent); err != nil {
 		return ignoreStop(ctx, err)
@@ -222,14 +238,14 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 	var repairs []*span
 	for _, h := range f.holes {
 		ends[h.span.id] = max(ends[h.span.id], h.to)
-		repair := d.a.spans.add(h.span.log, checkpoint.KindRepair, h.from, h.to)
-		repair.doubtful = true
-		repairs = append(repairs, repair)
-		d.a.c.Logger.Warn("range lost from WAL, fetching it again", "span", h.span.id, "from", h.from, "to", h.to)
+		repairs = append(repairs, d.newRepair(h))
 	}
+	intent.Fence = slices.Contains(d.fences, intent.ID)
 	err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
 		errs := []error{tx.PutMeta(meta)}
-		if f.count > 0 {
+		if intent.Fence {
+			errs = append(errs, tx.PutIntent(intent))
+		} else {
 			errs = append(errs, tx.DeleteIntent(intent.ID))
 		}
 		for id, end := range ends {
@@ -262,6 +278,14 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 	}
 	d.a.progress()
 	return d.trim(ctx)
+}
+
+// newRepair enters a span that fetches a hole again. The caller saves it.
+func (d *deliverer) newRepair(h hole) *span {
+	repair := d.a.spans.add(h.span.log, checkpoint.KindRepair, h.from, h.to)
+	repair.doubtful = true
+	d.a.c.Logger.Warn("range lost from WAL, fetching it again", "span", h.span.id, "from", h.from, "to", h.to)
+	return repair
 }
 
 // saveRetrying writes the checkpoint. A full disk is waited out: bbolt has

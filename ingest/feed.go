@@ -30,6 +30,7 @@ func (f *feeder) run(ctx context.Context, seq uint64) error {
 // what was lost.
 func (f *feeder) replay(ctx context.Context, seq uint64) error {
 	reader := f.a.wal.Reader(seq)
+	defer reader.Close()
 	var lost error
 	for {
 		rec, err := reader.Next()
@@ -56,6 +57,13 @@ func (f *feeder) replay(ctx context.Context, seq uint64) error {
 func (f *feeder) live(ctx context.Context) error {
 	var reader *wal.Reader
 	var at uint64 // seq that reader gives next
+	leave := func() {
+		if reader != nil {
+			reader.Close() // it only read
+			reader = nil
+		}
+	}
+	defer leave()
 	for seq := f.a.lifeStart; ; seq++ {
 		ann, err := f.a.ring.take(ctx, seq)
 		if err != nil {
@@ -63,7 +71,10 @@ func (f *feeder) live(ctx context.Context) error {
 		}
 		j := &job{parsed: parsed{seq: seq, span: ann.span, from: ann.from, to: ann.to}, rec: ann.rec}
 		if j.rec == nil {
-			if reader == nil || at != seq {
+			if at != seq {
+				leave()
+			}
+			if reader == nil {
 				reader = f.a.wal.Reader(seq)
 			}
 			rec, err := reader.Next()
@@ -71,11 +82,13 @@ func (f *feeder) live(ctx context.Context) error {
 			switch {
 			case errors.As(err, &damage):
 				f.a.damaged(damage)
-				j.lost, reader = damage, nil
+				j.lost = damage
+				leave()
 			case err != nil:
 				return fmt.Errorf("reading WAL: %w", err)
 			case rec.Seq != seq:
-				j.lost, reader = fmt.Errorf("WAL gave record %d for %d", rec.Seq, seq), nil
+				j.lost = fmt.Errorf("WAL gave record %d for %d", rec.Seq, seq)
+				leave()
 			default:
 				j.payload, at = rec.Payload, seq+1
 			}

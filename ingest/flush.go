@@ -40,10 +40,23 @@ func newFlush(first uint64) *flush {
 
 func (f *flush) empty() bool { return f.count == 0 && f.first == f.next && len(f.holes) == 0 }
 
+// waiting says whether there is something in f that must not wait for more.
+func (f *flush) waiting() bool { return f.count > 0 || len(f.holes) > 0 }
+
+// lost notes a range that the WAL does not have any more.
+func (f *flush) lost(s *span, from, to uint64) {
+	if !f.waiting() {
+		f.since = time.Now()
+	}
+	f.holes = append(f.holes, hole{s, from, to})
+}
+
 // add takes a record's rows in.
 func (f *flush) add(p *parsed) {
-	if f.count == 0 {
+	if !f.waiting() {
 		f.since = time.Now()
+	}
+	if f.count == 0 {
 		f.month = monthOf(p.rows)
 	} else if m := monthOf(p.rows); m != f.month {
 		f.month = -1

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ctappliance/checkpoint"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
 )
@@ -50,6 +51,11 @@ func newFollower(a *Appliance, f Follow) *follower {
 	if h, ok := a.start.Heads[info.ID]; ok {
 		fo.matched, fo.savedSize = &ctlog.Head{Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}, h.Size
 	}
+	for _, s := range a.spans.ofLog(info.ID) {
+		if reason := s.haltReason(); reason != "" {
+			fo.halted = reason // by a former life
+		}
+	}
 	return fo
 }
 
@@ -62,6 +68,10 @@ func (f *follower) run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		if _, err := f.awaitHead(ctx, nil); err != nil {
+			if errors.Is(err, errHalted) {
+				f.planned.Store(true) // nothing of it will move
+				f.a.progress()
+			}
 			return nil
 		}
 		if err := f.plan(ctx); err != nil {
@@ -149,12 +159,15 @@ func (f *follower) change() <-chan struct{} {
 }
 
 // awaitHead returns the newest head as soon as there is one larger than
-// after (nil: any).
+// after (nil: any), and errHalted when there will be none.
 func (f *follower) awaitHead(ctx context.Context, after *ctlog.Head) (*ctlog.Head, error) {
 	for {
 		f.mu.Lock()
-		head, changed := f.head, f.changed
+		head, changed, halted := f.head, f.changed, f.halted != ""
 		f.mu.Unlock()
+		if halted {
+			return nil, errHalted
+		}
 		if head != nil && (after == nil || head.Size > after.Size) {
 			return head, nil
 		}
@@ -243,10 +256,24 @@ func (f *follower) haltLocked(e *VerifyError) {
 		f.out.Error("evidence is not kept", "err", err)
 	}
 	f.out.Error("log halted", "reason", e.Reason, "evidence", path)
-	for _, s := range f.a.spans.ofLog(f.info.ID) {
+	spans := f.a.spans.ofLog(f.info.ID)
+	for _, s := range spans {
 		s.halted.Store(&e.Reason)
 	}
+	// A restart must not forget it. If the disk has no room now, the next flush
+	// of the span brings it there.
+	if err := f.a.checkpoint.Update(func(tx *checkpoint.Tx) error {
+		for _, s := range spans {
+			if err := tx.HaltSpan(s.id, e.Reason); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		f.out.Error("halt is not saved", "err", err)
+	}
 	f.notify()
+	f.a.progress()
 }
 
 func (f *follower) isHalted() bool {
@@ -263,6 +290,17 @@ func (f *follower) match(head *ctlog.Head) {
 	if f.matched == nil || head.Size > f.matched.Size {
 		f.matched = head
 	}
+}
+
+// headsOf returns the heads to be kept as evidence against head: itself, and
+// one of the same size that was good.
+func (f *follower) headsOf(head *ctlog.Head) []*ctlog.Head {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.matched != nil && f.matched.Size == head.Size && f.matched.Root != head.Root {
+		return []*ctlog.Head{f.matched, head}
+	}
+	return []*ctlog.Head{head}
 }
 
 func (f *follower) note(err error) {

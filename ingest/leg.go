@@ -55,17 +55,8 @@ func (c *conductor) leg(ctx context.Context, target, treeSize uint64) error {
 	}
 	g.Go(func() error {
 		for t := range ordered {
-			for f := range t.out {
-				if err := c.append(ctx, f); err != nil {
-					return err
-				}
-			}
-			if t.weight > 0 {
-				c.f.a.fetchMemory.Release(t.weight)
-				t.weight = 0
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if err := c.appendTask(ctx, t); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -73,11 +64,25 @@ func (c *conductor) leg(ctx context.Context, target, treeSize uint64) error {
 	err := g.Wait()
 	// What was planned and never came to its turn still holds memory.
 	for t := range ordered {
-		if t.weight > 0 {
-			c.f.a.fetchMemory.Release(t.weight)
-		}
+		c.f.a.fetchMemory.Release(t.weight)
 	}
 	return err
+}
+
+// appendTask appends a task's answers and gives its memory back.
+func (c *conductor) appendTask(ctx context.Context, t *task) error {
+	defer c.f.a.fetchMemory.Release(t.weight)
+	for f := range t.out {
+		if err := c.append(ctx, f); err != nil {
+			return err
+		}
+	}
+	if c.s.cursor.Load() < t.to {
+		// Its worker gave up, and closed out before the leg learnt of it. What
+		// the next task brought does not follow on what is there.
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 // plan cuts the leg into aligned requests. Memory is booked here, in order, so
@@ -163,6 +168,9 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	if err != nil {
 		return err
 	}
+	if f.batch.From != s.frontier.Size() {
+		return fmt.Errorf("batch at %d does not follow on the cursor at %d", f.batch.From, s.frontier.Size())
+	}
 	next := s.frontier.Clone()
 	var roots []subtree
 	for _, h := range f.hashes {
@@ -180,13 +188,35 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	if err != nil {
 		return err
 	}
+	if len(payload) > maxRecord {
+		return c.appendHalves(ctx, f)
+	}
 	seq, err := a.wal.Append(ctx, s.id, state, payload)
 	if err != nil {
 		return fmt.Errorf("appending to WAL: %w", err)
 	}
 	s.frontier = next
+	s.saved.Store(&savedPosition{next.Size(), state[positionHeader:]})
 	s.cursor.Store(next.Size())
 	s.entries.add(uint64(len(f.hashes)))
 	a.ring.put(seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline}, f.size)
+	return nil
+}
+
+// appendHalves is for an answer that does not fit into one record of the WAL:
+// the log decides how large its answers are, and must not end us by that.
+func (c *conductor) appendHalves(ctx context.Context, f fetched) error {
+	n := len(f.batch.Entries)
+	if n == 1 {
+		c.f.halt(&VerifyError{Log: c.f.info.Name, Reason: fmt.Sprintf("entry %d is too large to keep", f.batch.From)})
+		return errHalted
+	}
+	for _, r := range [][2]int{{0, n / 2}, {n / 2, n}} {
+		half := fetched{hashes: f.hashes[r[0]:r[1]], size: f.size / 2,
+			batch: &ctlog.Batch{From: f.batch.From + uint64(r[0]), Entries: f.batch.Entries[r[0]:r[1]], Issuers: f.batch.Issuers}}
+		if err := c.append(ctx, half); err != nil {
+			return err
+		}
+	}
 	return nil
 }

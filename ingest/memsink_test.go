@@ -108,6 +108,9 @@ func (s *memSink) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proo
 			if k.log == r.Log && k.index >= r.From && k.index < r.To {
 				out[i].Count += uint64(n)
 				out[i].Unique++
+				if n%2 == 1 {
+					out[i].XOR ^= schema.RowHash(s.rows[k].TBSID, k.index)
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -122,7 +123,7 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 	for i := range rec.entries {
 		e := &rec.entries[i]
 		row := &p.rows[i]
-		cert.Parse(&cert.Input{
+		parseEntry(&cert.Input{
 			LogID: id, Index: rec.from + uint64(i), Leaf: e.Leaf, Precert: e.Precert, Chain: e.Chain,
 			Issuer: func(h schema.Hash) (schema.Hash, bool) {
 				known, ok := find(h)
@@ -142,4 +143,19 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 			}
 		}
 	}
+}
+
+// parseEntry is cert.Parse, which must not panic, and if it does all the same,
+// then not with the appliance: some stranger chose the bytes.
+func parseEntry(in *cert.Input, row *schema.Row) {
+	defer func() {
+		if r := recover(); r != nil {
+			*row = schema.Row{LogID: in.LogID, Index: in.Index, Status: schema.StatusRefused,
+				Error: fmt.Sprintf("the parser failed: %v", r), DER: in.Leaf}
+			if len(in.Leaf) >= 10 {
+				row.Timestamp = binary.BigEndian.Uint64(in.Leaf[2:]) // RFC 6962 section 3.4
+			}
+		}
+	}()
+	cert.Parse(in, row)
 }

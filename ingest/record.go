@@ -58,7 +58,10 @@ const (
 	// maxRecordBody bounds what a record may decompress to. Answers are capped
 	// at 64 MiB and a leaf body repeats none of it.
 	maxRecordBody = 256 << 20
-	maxTileSize   = 256
+
+	// maxRecord is the largest payload that the WAL takes.
+	maxRecord   = 64 << 20
+	maxTileSize = 256
 )
 
 func (r *record) end() uint64 { return r.from + uint64(len(r.entries)) }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"ctappliance/checkpoint"
 	"ctappliance/wal"
@@ -23,14 +22,6 @@ func (a *Appliance) recover() error {
 	if fresh {
 		state.Meta = checkpoint.Meta{Writer: newWriter(), NextFlush: 1, DeliveredSeq: a.wal.First(), DoubtSeq: a.wal.Next()}
 	}
-	// Intents below the mark are done with; what is left of them is litter.
-	state.Intents = slices.DeleteFunc(state.Intents, func(in checkpoint.Intent) bool {
-		done := in.Next <= state.Meta.DeliveredSeq
-		if done {
-			a.litter = append(a.litter, in.ID)
-		}
-		return done
-	})
 	for _, c := range state.Spans {
 		s, err := restore(c)
 		if err != nil {
@@ -59,21 +50,52 @@ func (a *Appliance) recover() error {
 		}
 		state.Meta.DeliveredSeq = min(max(seq, a.wal.First()), a.wal.Next())
 		state.Meta.DoubtSeq = a.wal.Next()
-		state.Intents = nil
 	}
+	changed := a.sortIntents(state)
 	for _, s := range a.spans.byID {
 		s.doubtful = s.doubtful || fresh && s.cursor.Load() > s.from
+		if a.c.ResumeHalted {
+			s.halted.Store(nil)
+		}
 	}
 	return a.checkpoint.Update(func(tx *checkpoint.Tx) error {
 		errs := []error{tx.PutMeta(state.Meta)}
-		for _, id := range a.litter {
-			errs = append(errs, tx.DeleteIntent(id))
+		for _, in := range changed {
+			errs = append(errs, tx.PutIntent(in))
 		}
 		for _, s := range a.spans.byID {
 			errs = append(errs, tx.PutSpan(s.save()))
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// sortIntents leaves in state the one intent whose cut can be repeated, and
+// turns the others into fences: their rows come again some other way and are
+// counted before, for which their inserts must be over. What they covered
+// beyond the cursors, which only a lost end of the WAL explains, is fetched
+// again and may be in the ledger already.
+func (a *Appliance) sortIntents(state *checkpoint.State) (changed []checkpoint.Intent) {
+	var keep []checkpoint.Intent
+	for _, in := range state.Intents {
+		for _, r := range in.Ranges {
+			if s := a.spans.byID[r.Span]; s != nil && r.To > s.cursor.Load() {
+				s.doubtful = true
+			}
+		}
+		if !in.Fence && in.First == state.Meta.DeliveredSeq && in.Next > in.First && in.Next <= a.wal.Next() {
+			keep = append(keep, in)
+			continue
+		}
+		if !in.Fence {
+			in.Fence = true
+			state.Meta.DoubtSeq = max(state.Meta.DoubtSeq, min(in.Next, a.wal.Next()))
+			changed = append(changed, in)
+		}
+		a.fences = append(a.fences, in.ID)
+	}
+	state.Intents = keep
+	return changed
 }
 
 // adoptStreams moves the spans to where the WAL says they are, and brings back
@@ -105,21 +127,30 @@ func (a *Appliance) adoptStreams() error {
 		}
 		s.cursor.Store(cursor)
 		s.frontier = p.frontier
+		s.saved.Store(&savedPosition{cursor, state[positionHeader:]})
 	}
 	return nil
 }
 
 // rebuildMarks finds the delivered marks when the checkpoint is gone: a
 // span's first record that the WAL still holds begins there, for what lies
-// below it was trimmed, and only what is proven is.
+// below it was trimmed, and only what is proven is. Where damage comes before
+// that record, the span stood where the WAL knows it to have been before the
+// damage, and if it does not know, at the span's beginning.
 func (a *Appliance) rebuildMarks() error {
 	first := map[uint64]uint64{}
 	reader := a.wal.Reader(a.wal.First())
+	defer reader.Close()
 	for {
 		rec, err := reader.Next()
 		var damage *wal.CorruptError
-		if errors.As(err, &damage) {
-			continue // replay will say so
+		if errors.As(err, &damage) { // replay will say so
+			for id, s := range a.spans.byID {
+				if _, ok := first[id]; !ok {
+					first[id] = a.before(damage, s)
+				}
+			}
+			continue
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -144,4 +175,18 @@ func (a *Appliance) rebuildMarks() error {
 		a.fedFrom[id] = mark
 	}
 	return nil
+}
+
+// before returns where a span stood before a damaged stretch of the WAL: its
+// beginning, if the WAL does not know.
+func (a *Appliance) before(e *wal.CorruptError, s *span) uint64 {
+	for _, d := range a.wal.Damage() {
+		if d.Segment != e.Segment || d.FirstSeq > e.FirstSeq || d.NextSeq < e.NextSeq {
+			continue
+		}
+		if p, err := unmarshalPosition(d.Before[s.id]); err == nil {
+			return p.frontier.Size()
+		}
+	}
+	return s.from
 }

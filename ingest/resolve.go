@@ -76,6 +76,9 @@ func (d *deliverer) first(ctx context.Context, f *schema.Flush) error {
 func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
 	sink := d.a.c.Sink
 	d.a.c.Step("resolve")
+	if err := d.fence(ctx); err != nil {
+		return err
+	}
 	if err := sink.Fence(ctx, f.ID); err != nil {
 		return fmt.Errorf("fencing flush: %w", err)
 	}
@@ -154,6 +157,9 @@ func (d *deliverer) lacking(ctx context.Context, f *schema.Flush) (map[entryKey]
 // be tried as often as it takes.
 func (d *deliverer) bisect(ctx context.Context, f *schema.Flush, cause *schema.RefusedError) error {
 	d.a.c.Logger.Error("rows refused by the store, looking for them", "flush", f.ID, "table", cause.Table, "err", cause)
+	if err := d.dropRefusedIssuers(ctx, f); err != nil {
+		return err
+	}
 	bad, err := d.refusedRows(ctx, f, 0, len(f.Rows))
 	if err != nil {
 		return err
@@ -168,13 +174,39 @@ func (d *deliverer) bisect(ctx context.Context, f *schema.Flush, cause *schema.R
 	return nil
 }
 
+// dropRefusedIssuers takes those chain certificates out of f that the server
+// refuses for good. They stay in the chain store.
+func (d *deliverer) dropRefusedIssuers(ctx context.Context, f *schema.Flush) error {
+	part := *f
+	part.Rows = nil
+	var good []schema.Issuer
+	for at, n := 0, len(f.Issuers); at < len(f.Issuers); {
+		part.Issuers = f.Issuers[at:min(at+n, len(f.Issuers))]
+		err := d.a.c.Sink.InsertDependents(ctx, &part)
+		var refused *schema.RefusedError
+		switch {
+		case err == nil:
+			good = append(good, part.Issuers...)
+			at += len(part.Issuers)
+		case !errors.As(err, &refused):
+			if !sleep(ctx, time.Second) {
+				return ctx.Err()
+			}
+		case len(part.Issuers) > 1:
+			n = 1 // one by one: there are few, and this is rare
+		default:
+			d.a.alarm(fmt.Sprintf("chain certificate %x was refused by the store and is left out: %v", part.Issuers[0].Fingerprint, refused))
+			at++
+		}
+	}
+	f.Issuers = good
+	return nil
+}
+
 // refusedRows returns the positions in f.Rows[from:to] that are refused.
 func (d *deliverer) refusedRows(ctx context.Context, f *schema.Flush, from, to int) ([]int, error) {
 	part := *f
-	part.Rows = f.Rows[from:to]
-	if from > 0 {
-		part.Issuers = nil // tried with the first half
-	}
+	part.Rows, part.Issuers = f.Rows[from:to], nil
 	err := d.a.c.Sink.InsertDependents(ctx, &part)
 	var refused *schema.RefusedError
 	switch {

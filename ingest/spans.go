@@ -28,10 +28,18 @@ type span struct {
 	halted    atomic.Pointer[string]
 	entries   rate // for status
 
+	saved atomic.Pointer[savedPosition] // cursor and frontier, for the checkpoint; nil while both are the span's beginning
+
 	answerSize atomic.Int64 // bytes of the last answer: what the next one is expected to need
 	queued     bool         // a conductor was started for it; guarded by its follower
 
 	frontier *ctlog.Frontier // [0, cursor); nil until the log has proven one for a fresh span
+}
+
+// savedPosition is a cursor and the frontier up to it, encoded.
+type savedPosition struct {
+	cursor   uint64
+	frontier []byte
 }
 
 func (s *span) done() bool { return s.delivered.Load() >= s.to }
@@ -43,14 +51,19 @@ func (s *span) haltReason() string {
 	return ""
 }
 
-// save returns the span as the checkpoint keeps it. The frontier is left to
-// the WAL, but for spans that have no record there yet.
+// save returns the span as the checkpoint keeps it. Cursor and frontier belong
+// together and may lag behind the WAL, which overrules them: they are for the
+// day when the WAL is lost.
 func (s *span) save() checkpoint.Span {
-	return checkpoint.Span{
+	c := checkpoint.Span{
 		ID: s.id, Log: s.log, Kind: s.kind, From: s.from, To: s.to,
-		Cursor: s.cursor.Load(), Delivered: s.delivered.Load(), Verified: s.verified.Load(),
+		Verified: s.verified.Load(), Cursor: s.cursor.Load(), Delivered: s.delivered.Load(),
 		Doubtful: s.doubtful, Halted: s.haltReason(),
 	}
+	if p := s.saved.Load(); p != nil {
+		c.Cursor, c.Frontier = p.cursor, p.frontier
+	}
+	return c
 }
 
 func restore(c checkpoint.Span) (*span, error) {
@@ -59,6 +72,13 @@ func restore(c checkpoint.Span) (*span, error) {
 		return nil, fmt.Errorf("span %d of the checkpoint makes no sense: kind %q, [%d,%d), delivered %d", c.ID, c.Kind, c.From, c.To, c.Delivered)
 	}
 	s.cursor.Store(max(c.Cursor, c.From))
+	if len(c.Frontier) > 0 {
+		s.frontier = new(ctlog.Frontier)
+		if err := s.frontier.UnmarshalBinary(c.Frontier); err != nil || s.frontier.Size() != c.Cursor {
+			return nil, fmt.Errorf("span %d of the checkpoint makes no sense: its frontier is not that of its cursor, %d", c.ID, c.Cursor)
+		}
+		s.saved.Store(&savedPosition{c.Cursor, c.Frontier})
+	}
 	s.delivered.Store(c.Delivered)
 	s.verified.Store(max(c.Verified, c.From))
 	if c.Halted != "" {

@@ -26,6 +26,11 @@ func (d *deliverer) rangeOf(r checkpoint.Range) schema.Range {
 // from the WAL again and inserted: a server may have come back older than it
 // went.
 func (d *deliverer) trim(ctx context.Context) error {
+	defer func(was bool) {
+		if was && !d.pinned {
+			d.a.setTrouble("")
+		}
+	}(d.pinned)
 	for _, seg := range d.a.wal.Segments() {
 		if seg.Active || seg.NextSeq > d.meta.DeliveredSeq {
 			break
@@ -42,10 +47,15 @@ func (d *deliverer) trim(ctx context.Context) error {
 			if errors.As(err, &fatal) {
 				return err
 			}
-			// The store is away or slow: the segment stays until the next flush.
-			d.a.c.Logger.Warn("segment not proven", "segment", seg.Name, "err", err)
+			// The store is away or slow: the segment stays, and is tried again.
+			d.a.setTrouble("store: WAL not trimmed: " + err.Error())
+			if !d.pinned {
+				d.a.c.Logger.Warn("segment not proven", "segment", seg.Name, "err", err)
+			}
+			d.pinned = true
 			return nil
 		}
+		d.pinned = false
 		d.a.c.Step("trim")
 		if err := d.a.wal.Trim(seg.NextSeq); err != nil {
 			return fmt.Errorf("trimming WAL: %w", err)
@@ -71,6 +81,26 @@ func (d *deliverer) rangesBelow(seg wal.SegmentInfo) ([]schema.Range, error) {
 			break // a flush reaches over the segment's end; its rest is harmless
 		}
 	}
+	// What cannot be read was delivered, or became a repair span. Either way
+	// it is counted like the rest.
+	for _, damage := range d.a.wal.Damage() {
+		if damage.Segment != seg.Name {
+			continue
+		}
+		for id, state := range damage.After {
+			after, err := unmarshalPosition(state)
+			if err != nil {
+				continue
+			}
+			from := after.from
+			if before, err := unmarshalPosition(damage.Before[id]); err == nil {
+				from = before.frontier.Size()
+			}
+			if s := d.a.spans.get(id); s != nil && from < min(after.frontier.Size(), s.delivered.Load()) {
+				out = append(out, d.withoutRepairs(schema.Range{Log: schema.ShortID(s.log), From: from, To: min(after.frontier.Size(), s.delivered.Load())}, s)...)
+			}
+		}
+	}
 	if seg.BaseSeq >= d.lifeFrom {
 		return out, nil
 	}
@@ -88,6 +118,7 @@ func (d *deliverer) rangesBelow(seg wal.SegmentInfo) ([]schema.Range, error) {
 // still be read.
 func (d *deliverer) eachRecord(from, to uint64, fn func(wal.Record) error) error {
 	reader := d.a.wal.Reader(from)
+	defer reader.Close()
 	for {
 		rec, err := reader.Next()
 		var damage *wal.CorruptError
@@ -111,6 +142,9 @@ func (d *deliverer) eachRecord(from, to uint64, fn func(wal.Record) error) error
 // proveOrRepeat counts the ranges in the ledger and delivers the segment's
 // records again where rows are missing.
 func (d *deliverer) proveOrRepeat(ctx context.Context, seg wal.SegmentInfo, ranges []schema.Range) error {
+	if err := d.fence(ctx); err != nil {
+		return err
+	}
 	f := &schema.Flush{Ranges: ranges}
 	lacking, err := d.lacking(ctx, f)
 	if err != nil {
@@ -133,18 +167,90 @@ func (d *deliverer) proveOrRepeat(ctx context.Context, seg wal.SegmentInfo, rang
 	}); err != nil {
 		return err
 	}
-	intent := checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush}
-	d.meta.NextFlush++
-	out := again.materialise(intent.ID, 0)
-	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.PutMeta(d.meta) }); err != nil {
+	if again.count > 0 {
+		// No restart repeats this cut: it counts anew, after a fence.
+		intent := checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush, Fence: true}
+		d.meta.NextFlush++
+		if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
+			return errors.Join(tx.PutIntent(intent), tx.PutMeta(d.meta))
+		}); err != nil {
+			return &fatalError{err}
+		}
+		if err := d.insert(ctx, again.materialise(intent.ID, 0), &intent, true); err != nil {
+			return err
+		}
+		d.fences = append(d.fences, intent.ID)
+		if err := d.fence(ctx); err != nil {
+			return err
+		}
+		if lacking, err = d.lacking(ctx, f); err != nil {
+			return err
+		}
+	}
+	return d.repair(ctx, lacking)
+}
+
+// repair has entries fetched again that neither the ledger nor the WAL has.
+func (d *deliverer) repair(ctx context.Context, lacking map[entryKey]bool) error {
+	var ranges []schema.Range
+	for k := range lacking {
+		ranges = append(ranges, schema.Range{Log: k.log, From: k.index, To: k.index + 1})
+	}
+	var repairs []*span
+	for _, r := range merge(ranges) {
+		for _, s := range d.a.spans.all() {
+			if schema.ShortID(s.log) == r.Log && s.kind != checkpoint.KindRepair && s.from <= r.From && r.From < s.to {
+				repairs = append(repairs, d.newRepair(hole{s, r.From, r.To}))
+				break
+			}
+		}
+	}
+	if len(repairs) == 0 {
+		return nil
+	}
+	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
+		var errs []error
+		for _, s := range repairs {
+			errs = append(errs, tx.PutSpan(s.save()))
+		}
+		return errors.Join(errs...)
+	}); err != nil {
 		return &fatalError{err}
 	}
-	if err := d.resolve(ctx, out, &intent); err != nil {
-		return err
+	for _, s := range repairs {
+		d.a.startSpan(s)
 	}
-	err = d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.DeleteIntent(intent.ID) })
-	if err != nil {
-		return &fatalError{err}
+	return nil
+}
+
+// withoutRepairs returns the parts of r that no repair of s's log has still
+// to bring.
+func (d *deliverer) withoutRepairs(r schema.Range, s *span) []schema.Range {
+	var coming []schema.Range
+	for _, o := range d.a.spans.ofLog(s.log) {
+		if o.kind == checkpoint.KindRepair && o.delivered.Load() < o.to {
+			coming = append(coming, schema.Range{From: o.delivered.Load(), To: o.to})
+		}
+	}
+	parts := subtract(r.From, r.To, coming)
+	for i := range parts {
+		parts[i].Log = r.Log
+	}
+	return parts
+}
+
+// fence ends the doubt about flushes that are not cut again: when it returns,
+// none of them can take effect any more, and the ledger may be counted.
+func (d *deliverer) fence(ctx context.Context) error {
+	for len(d.fences) > 0 {
+		id := d.fences[0]
+		if err := d.a.c.Sink.Fence(ctx, id); err != nil {
+			return fmt.Errorf("fencing flush: %w", err)
+		}
+		if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.DeleteIntent(id) }); err != nil {
+			return &fatalError{err}
+		}
+		d.fences = d.fences[1:]
 	}
 	return nil
 }
