@@ -120,16 +120,16 @@ func (h *crashHarness) dangerousKills() (n int) {
 
 // Times of the hunt for a step.
 const (
-	huntFor    = 4 * time.Second // then any dangerous window will do
-	huntSpin   = 2 * time.Second // without pauses, for steps that last microseconds
-	lingerMost = 3 * time.Millisecond
+	roamMost   = 700 * time.Millisecond // of undisturbed work before it
+	huntFor    = 4 * time.Second        // without pauses, for steps that last microseconds; then any dangerous window will do
+	lingerMost = 3 * time.Millisecond   // in a step that takes longer than that
 )
 
 // strike carries a plan out and returns what it hit. The next life, or the next
 // engine, is on its way when it returns.
 func (h *crashHarness) strike(plan crashPlan) crashKill {
 	if h.n > len(firstTargets) && !plan.early {
-		time.Sleep(time.Duration(h.rnd.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(h.rnd.Int64N(int64(roamMost))))
 	}
 	engine := 0
 	if plan.victim != killAppliance {
@@ -139,7 +139,7 @@ func (h *crashHarness) strike(plan crashPlan) crashKill {
 		})
 	}
 	linger := time.Duration(0)
-	if h.rnd.IntN(2) == 0 {
+	if isOneOf(plan.step, insertSteps...) && h.rnd.IntN(3) > 0 {
 		linger = time.Duration(h.rnd.Int64N(int64(lingerMost)))
 	}
 	h.hunt(plan)
@@ -174,7 +174,7 @@ func (h *crashHarness) hunt(plan crashPlan) {
 		return
 	}
 	began := time.Now()
-	for n := 0; ; n++ {
+	for {
 		m := h.page.now()
 		waited := time.Since(began)
 		switch {
@@ -187,7 +187,7 @@ func (h *crashHarness) hunt(plan crashPlan) {
 		case h.app.dead():
 			h.t.Fatalf("the appliance ended by itself: %s", exitOf(h.app))
 		}
-		if waited > huntSpin {
+		if waited > huntFor {
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
