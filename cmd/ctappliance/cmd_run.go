@@ -28,11 +28,11 @@ func runCommand() *cli.Command {
 			for _, w := range cfg.Warnings {
 				log.Warn(w)
 			}
-			if err := cfg.makeDataDir(); err != nil {
-				return err
-			}
 			logs, err := cfg.follows(c.Context)
 			if err != nil {
+				return err
+			}
+			if err := cfg.makeDataDir(); err != nil {
 				return err
 			}
 			return cfg.runPipeline(c.Context, logs, log, nil)

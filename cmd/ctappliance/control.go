@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -140,7 +141,7 @@ func control(ctx context.Context, dir, method, what string, body io.Reader, into
 		return fmt.Errorf("asking the running appliance: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the running appliance says: %s", string(answer))
+		return fmt.Errorf("the running appliance says: %s", strings.TrimSpace(string(answer)))
 	}
 	return json.Unmarshal(answer, into)
 }
