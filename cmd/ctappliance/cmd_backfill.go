@@ -106,10 +106,12 @@ func backfill(c *cli.Context) error {
 		return func(ctx context.Context, a *ingest.Appliance) { show.watch(ctx, info, a.Status) }
 	})
 	if err != nil {
+		show.stop()
 		return err
 	}
 	if c.Context.Err() != nil {
-		fmt.Fprintln(os.Stderr, "\nctappliance: interrupted; the same command goes on where this one was")
+		show.stop()
+		fmt.Fprintln(os.Stderr, "ctappliance: interrupted; the same command goes on where this one was")
 		return exitError(1)
 	}
 	show.finish()
@@ -187,22 +189,48 @@ func (c *Config) handOver(ctx context.Context, info ctlog.Info, start, end uint6
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
+	var failed error
 	show.watch(watching, info, func() ingest.Status {
 		var st ingest.Status
 		if err := control(ctx, c.DataDir, "GET", "/status", nil, &st); err != nil {
+			if failed == nil {
+				failed = err
+			}
+			stop()
+			return show.last
+		}
+		if halted := haltOf(&st, info); halted != "" {
+			failed = fmt.Errorf("%s was halted: %s", printable(info.Name), printable(halted))
 			stop()
 		}
-		if delivered, _, _ := within(&st, info, start, end); delivered >= end-start {
+		if delivered, _, verified := within(&st, info, start, end); delivered >= end-start && verified >= end-start {
 			stop()
 		}
 		return st
 	})
-	if ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr, "\nctappliance: the running appliance goes on with it")
+	switch {
+	case ctx.Err() != nil:
+		show.stop()
+		fmt.Fprintln(os.Stderr, "ctappliance: the running appliance goes on with it")
 		return exitError(1)
+	case errors.Is(failed, errNotRunning):
+		show.stop()
+		return errors.New("the running appliance has ended; it goes on with the range when 'ctappliance run' is started again")
+	case failed != nil:
+		show.stop()
+		return failed
 	}
 	show.finish()
 	return nil
+}
+
+func haltOf(st *ingest.Status, info ctlog.Info) string {
+	for i := range st.Logs {
+		if st.Logs[i].ID == hex.EncodeToString(info.ID[:]) {
+			return st.Logs[i].Halted
+		}
+	}
+	return ""
 }
 
 // progress shows how far a range has come: a bar on a terminal, a line now and
@@ -214,8 +242,8 @@ type progress struct {
 	bar        *progressbar.ProgressBar
 	began      time.Time
 	first      uint64 // delivered when first looked at
-	looked     bool
 	last       ingest.Status
+	shown      bool // the bar
 }
 
 func newProgress(out io.Writer, name string, start, end uint64) *progress {
@@ -255,29 +283,27 @@ func (p *progress) watch(ctx context.Context, info ctlog.Info, status func() ing
 	if p.bar != nil {
 		every = 250 * time.Millisecond
 	}
+	p.last = status()
+	p.first, _, _ = within(&p.last, info, p.start, p.end)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	next := time.Now().Add(every)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			p.last = status()
-			return
 		case <-tick.C:
 		}
 		p.last = status()
 		delivered, fetched, _ := within(&p.last, info, p.start, p.end)
-		if !p.looked {
-			p.looked, p.first = true, delivered
+		if p.bar != nil {
+			p.shown = true
+			_ = p.bar.Set64(int64(delivered))
+			continue
 		}
 		if time.Now().Before(next) {
 			continue
 		}
 		next = time.Now().Add(every)
-		if p.bar != nil {
-			_ = p.bar.Set64(int64(delivered))
-			continue
-		}
 		rate := float64(delivered-p.first) / time.Since(p.began).Seconds()
 		eta := "unknown"
 		if rate > 0 {
@@ -300,11 +326,23 @@ func trouble(st *ingest.Status) string {
 	return ""
 }
 
+// stop leaves the bar as it is and begins a line.
+func (p *progress) stop() {
+	if p.shown {
+		_ = p.bar.Exit()
+		fmt.Fprintln(os.Stderr)
+	}
+}
+
 // finish prints what was done.
 func (p *progress) finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 		fmt.Fprintln(os.Stderr)
+	}
+	if p.first >= p.end-p.start {
+		fmt.Fprintf(p.out, "%s: entries [%d,%d) were delivered and verified before: %d rows\n", printable(p.name), p.start, p.end, p.end-p.start)
+		return
 	}
 	fmt.Fprintf(p.out, "%s: entries [%d,%d) delivered and verified: %d rows in %v\n", printable(p.name), p.start, p.end, p.end-p.start, time.Since(p.began).Round(100*time.Millisecond))
 }
