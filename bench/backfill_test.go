@@ -73,7 +73,7 @@ func backfill(b *testing.B, exe, library string, log *demoLog) {
 	var u usage
 	fetchedAll := time.Duration(0)
 	rates := rateMeter{}
-	for engineID := 0; ; time.Sleep(20 * time.Millisecond) {
+	for engineID, i := 0, 0; ; time.Sleep(20 * time.Millisecond) {
 		if u, err = used(child.Process.Pid); err != nil || u.ended {
 			break
 		}
@@ -82,6 +82,10 @@ func backfill(b *testing.B, exe, library string, log *demoLog) {
 		}
 		own.look(child.Process.Pid)
 		engine.look(engineID)
+		// Seldom: an answer costs the appliance time that is measured.
+		if i++; i%10 != 0 {
+			continue
+		}
 		if st, err := status(dir); err == nil && len(st.Logs) == 1 && st.Logs[0].Fetched > 0 {
 			last = st
 			rates.add(time.Since(began), st.Logs[0].Fetched)

@@ -38,7 +38,7 @@ var supportInProgram = map[string][]string{
 var testImports = map[string][]string{
 	"wal":             {},
 	"ingest":          {"internal/durable"},
-	"store":           {"ingest/cert"},
+	"store":           {"ingest/..."},
 	"bench":           {"ingest/...", "store/...", "wal", "schema"},
 	"cmd/ctappliance": {"internal/durable"},
 }
