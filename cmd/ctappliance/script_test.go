@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ctappliance/ingest/ctlog/ctlogtest"
+	"ctappliance/store/engine/enginetest"
+)
+
+// The scripts of TestScripts run the program as a process: a copy of this test
+// binary, called ctappliance.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ctappliance": main})
+}
+
+// TestScripts are the stories of a user: testdata/script/*.txt, each in a
+// directory of its own. Beyond testscript's commands they have
+//
+//	demolog [FLAG...]     starts 'ctappliance demo log'; sets RFC_URL, RFC_KEY,
+//	                      STATIC_URL, STATIC_KEY; writes log_list.json
+//	exits STATUS CMD...   runs a command that must exit with that status
+//	wrong STATUS CMD...   the same; it must print nothing on standard output and
+//	                      exactly one line, ours, on standard error
+//	await CMD...          runs a command again and again until it succeeds
+//	store DIR             sets STORE_URL (no password in it) of the appliance
+//	                      that runs on DIR
+//	sql DIR STATEMENT     runs a statement with the writer's rights there
+func TestScripts(t *testing.T) {
+	library := enginetest.Library(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("CHDB_LIB_PATH", library)
+			env.Setenv("KEY", testKey) // of no log here
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"demolog": scriptDemoLog, "exits": scriptExits, "wrong": scriptWrong, "await": scriptAwait, "store": scriptStore, "sql": scriptSQL,
+		},
+	})
+}
+
+// plain refuses "! cmd" and too few arguments.
+func plain(ts *testscript.TestScript, neg bool, args []string, least int) {
+	if neg || len(args) < least {
+		ts.Fatalf("usage: see TestScripts")
+	}
+}
+
+func scriptDemoLog(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 0)
+	exe, err := exec.LookPath("ctappliance")
+	ts.Check(err)
+	log := exec.Command(exe, append([]string{"demo", "log", "--list-dir", "."}, args...)...)
+	log.Dir = ts.Getenv("WORK")
+	stdin, err := log.StdinPipe()
+	ts.Check(err)
+	stdout, err := log.StdoutPipe()
+	ts.Check(err)
+	ts.Check(log.Start())
+	ts.Defer(func() {
+		stdin.Close() // its end
+		_ = log.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	ts.Check(err)
+	var ready ctlogtest.Ready
+	ts.Check(json.Unmarshal(line, &ready))
+	for _, l := range ready.Logs {
+		name := map[string]string{"rfc6962": "RFC", "static": "STATIC"}[l.Kind]
+		ts.Setenv(name+"_URL", l.URL)
+		ts.Setenv(name+"_KEY", base64.StdEncoding.EncodeToString(l.Key))
+	}
+}
+
+// status runs a command and returns its exit status.
+func scriptStatus(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return -1
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 2)
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := scriptStatus(ts, args[1:]); got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+func scriptWrong(ts *testscript.TestScript, neg bool, args []string) {
+	scriptExits(ts, neg, args)
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("standard output of a command that failed: %q", out)
+	}
+	said := ts.ReadFile("stderr")
+	if !strings.HasPrefix(said, "ctappliance: ") || strings.Count(said, "\n") != 1 || !strings.HasSuffix(said, "\n") {
+		ts.Fatalf("not one line of ours: %q", said)
+	}
+}
+
+// scriptAwait asks again because a process says nowhere else that it is ready.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 1)
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for range 600 {
+		if scriptStatus(ts, args) == 0 {
+			return
+		}
+		<-again.C
+	}
+	ts.Fatalf("%q did not succeed within a minute", args)
+}
+
+// scriptAccess asks the appliance that runs on a directory how to reach its
+// store.
+func scriptAccess(ts *testscript.TestScript, dir string) *url.URL {
+	var access storeAccess
+	ts.Check(control(context.Background(), ts.MkAbs(dir), "GET", "/store", nil, &access))
+	u, err := url.Parse(access.DSN)
+	ts.Check(err)
+	return u
+}
+
+func scriptStore(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 1)
+	u := scriptAccess(ts, args[0])
+	ts.Setenv("STORE_URL", u.Scheme+"://"+u.Host+"/")
+}
+
+func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 2)
+	u := scriptAccess(ts, args[0])
+	response, err := http.Post(u.String(), "text/plain", strings.NewReader(args[1]))
+	ts.Check(err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	ts.Check(err)
+	if response.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", response.Status, body)
+	}
+	fmt.Fprint(ts.Stdout(), string(body))
+}
