@@ -37,6 +37,7 @@ type Appliance struct {
 	ring       *ring
 	spans      *spanTable
 	followers  []*follower
+	auditor    *auditor
 
 	planning sync.Mutex // held while ground is looked for and given to new spans
 
@@ -126,6 +127,7 @@ func Open(c Config) (a *Appliance, err error) {
 	if a.roots, err = OpenRoots(RootsDir(c.Dir)); err != nil {
 		return nil, err
 	}
+	a.auditor = newAuditor(a)
 	a.issuers = newIssuers(a.chains, c.Logger)
 	c.WAL.Step, c.WAL.Log = c.Step, c.Logger
 	if err := os.MkdirAll(WALDir(c.Dir), 0o700); err != nil {
@@ -179,6 +181,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	g.Go(func() error { return stopped(ctx, d.run(ctx, rows)) })
 	g.Go(func() error { return stopped(ctx, a.parse(ctx, d.meta.DeliveredSeq, rows)) })
 	g.Go(func() error { return a.publish(ctx) })
+	g.Go(func() error { return a.auditor.run(ctx) })
 	for _, f := range a.followers {
 		g.Go(func() error { return stopped(ctx, f.run(ctx)) })
 	}

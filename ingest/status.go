@@ -49,6 +49,7 @@ type LogStatus struct {
 	LastError string         `json:"last_error,omitempty"`
 	ErrorAt   time.Time      `json:"error_at"`
 	Halted    string         `json:"halted,omitempty"`
+	Audit     *Verdict       `json:"audit,omitempty"` // nil before the first round
 	Spans     []SpanStatus   `json:"spans"`
 }
 
@@ -118,6 +119,7 @@ func (f *follower) status() LogStatus {
 		snap := f.pace.Snapshot()
 		st.Pace = &snap
 	}
+	st.Audit = f.a.auditor.verdict(f.info.ID)
 	open := false
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		ss := SpanStatus{ID: s.id, Kind: s.kind, From: s.from, To: s.to, Cursor: s.cursor.Load(), Verified: s.verified.Load(), Delivered: s.delivered.Load()}

@@ -216,7 +216,7 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 	for _, l := range st.Logs {
 		limit := "-"
 		if l.Pace != nil {
-			limit = fmt.Sprintf("%.3g/s", l.Pace.Rate)
+			limit = strconv.FormatFloat(l.Pace.Rate, 'f', precision(l.Pace.Rate), 64) + "/s"
 			if l.Pace.Startup {
 				limit = "none met"
 			}
@@ -235,6 +235,7 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(out, auditLine(st))
 	for _, l := range st.Logs {
 		if l.Halted != "" {
 			fmt.Fprintf(out, "\nHALTED %s: %s\n", printable(l.Name), printable(l.Halted))
@@ -246,6 +247,37 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 		fmt.Fprintf(out, "\nALARM %s\n", printable(a))
 	}
 	return nil
+}
+
+// precision gives three digits, more or less.
+func precision(rate float64) int {
+	switch {
+	case rate >= 100:
+		return 0
+	case rate >= 1:
+		return 1
+	}
+	return 3
+}
+
+// auditLine is the audits' verdict over all logs.
+func auditLine(st *applianceStatus) string {
+	var all ingest.Verdict
+	audited := 0
+	for _, l := range st.Logs {
+		if v := l.Audit; v != nil && !v.At.IsZero() {
+			audited++
+			all.Entries += v.Entries
+			all.Missing += v.Missing
+			all.Doubled += v.Doubled
+			all.Tiles += v.Tiles
+			all.At = latest(all.At, v.At)
+		}
+	}
+	if audited == 0 {
+		return "\naudit     none in this life yet; 'ctappliance verify' makes one"
+	}
+	return fmt.Sprintf("\naudit     %d entries, %d missing, %d doubled, %d tiles fetched again; proven at %s", all.Entries, all.Missing, all.Doubled, all.Tiles, all.At.UTC().Format(time.RFC3339))
 }
 
 func eta(seconds float64) string {

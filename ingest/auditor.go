@@ -1,0 +1,146 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"ctappliance/ingest/ctlog"
+)
+
+// auditor holds the ledger against the delivered marks, and the log against
+// what was kept of it, slowly and for as long as the appliance runs. Every
+// round counts what was delivered since the last one and, chosen at random, a
+// stretch of what was counted before, and fetches one tile again. It owns its
+// marks; its verdicts are read by status.
+type auditor struct {
+	a       *Appliance
+	counted map[uint64]uint64 // by span: everything below was counted once
+
+	mu       sync.Mutex
+	verdicts map[ctlog.Hash]*Verdict
+}
+
+// Verdict is what the audits of a log since start have found.
+type Verdict struct {
+	At       time.Time `json:"at"`      // of the last round
+	Entries  uint64    `json:"entries"` // counted in the ledger, each at least once
+	Missing  uint64    `json:"missing"`
+	Doubled  uint64    `json:"doubled"`
+	Tiles    int       `json:"tiles"` // fetched again and found equal, hash by hash and row by row
+	Problems []string  `json:"problems,omitempty"`
+	Error    string    `json:"error,omitempty"` // why the last round could not be carried through
+}
+
+const (
+	auditRecount = 1 << 16 // entries counted again in a round
+	maxVerdicts  = 5       // problems kept in words per log
+)
+
+func newAuditor(a *Appliance) *auditor {
+	return &auditor{a: a, counted: map[uint64]uint64{}, verdicts: map[ctlog.Hash]*Verdict{}}
+}
+
+// run makes rounds until ctx ends.
+func (u *auditor) run(ctx context.Context) error {
+	wait := min(u.a.c.AuditInterval, time.Minute)
+	for sleep(ctx, wait/2+rand.N(wait)) {
+		wait = u.a.c.AuditInterval
+		for _, f := range u.a.followers {
+			u.round(ctx, f)
+			if ctx.Err() != nil {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// round audits one log once.
+func (u *auditor) round(ctx context.Context, f *follower) {
+	var pieces []SpanStatus
+	var next []func()
+	for _, s := range u.a.spans.ofLog(f.info.ID) {
+		if s.kind == "repair" {
+			continue
+		}
+		delivered := s.delivered.Load()
+		from := max(u.counted[s.id], s.from)
+		if old := from - s.from; old > 0 {
+			at := s.from + rand.Uint64N(old)
+			pieces = append(pieces, SpanStatus{ID: s.id, Kind: s.kind, From: at, To: s.to, Delivered: min(at+auditRecount, from)})
+		}
+		to := min(delivered, from+auditChunk)
+		if to > from {
+			pieces = append(pieces, SpanStatus{ID: s.id, Kind: s.kind, From: from, To: s.to, Delivered: to})
+			next = append(next, func() { u.counted[s.id] = to })
+		}
+	}
+	if len(pieces) == 0 {
+		return
+	}
+	audit := &Audit{Dir: u.a.c.Dir, Log: f.info.ID, Spans: pieces, Ledger: u.a.c.Sink, Client: f.log, Samples: 1}
+	found, err := audit.Run(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		for _, done := range next {
+			done()
+		}
+	}
+	u.judge(f, found, err)
+}
+
+// judge adds a round to the log's verdict, and raises the alarm where it is
+// bad.
+func (u *auditor) judge(f *follower, found *Findings, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.verdicts[f.info.ID]
+	if v == nil {
+		v = &Verdict{}
+		u.verdicts[f.info.ID] = v
+	}
+	v.Error = ""
+	if err != nil {
+		v.Error = err.Error() // the store or the log is away: no verdict, no alarm
+		return
+	}
+	v.At = time.Now()
+	v.Entries = u.entries(f)
+	v.Missing += found.Missing
+	v.Doubled += found.Doubled
+	v.Tiles += found.Tiles
+	for _, p := range found.Problems {
+		u.a.alarm(fmt.Sprintf("audit of %s: %s", f.info.Name, p))
+		if len(v.Problems) < maxVerdicts {
+			v.Problems = append(v.Problems, p)
+		}
+	}
+}
+
+func (u *auditor) entries(f *follower) (n uint64) {
+	for _, s := range u.a.spans.ofLog(f.info.ID) {
+		if to, ok := u.counted[s.id]; ok {
+			n += to - s.from
+		}
+	}
+	return n
+}
+
+// verdict returns a log's verdict, nil before the first round.
+func (u *auditor) verdict(log ctlog.Hash) *Verdict {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	v := u.verdicts[log]
+	if v == nil {
+		return nil
+	}
+	c := *v
+	return &c
+}
+
+var _ Ledger = Sink(nil)
