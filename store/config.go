@@ -114,7 +114,7 @@ func (c *Config) target() (*target, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		// The error of url.Parse quotes its input, and with it the password.
-		return nil, errors.New("store.dsn: not a URL: give http://user@host:8123/ or https://user@host:8443/; special characters of a password must be percent-encoded, or put it into store.password_file")
+		return nil, errors.New("store.dsn: not a URL: give http://user@host:8123/ or https://user@host:8443/; special characters of a password must be percent-encoded, or put it into store.password-file")
 	}
 	t := &target{host: u.Hostname(), user: u.User.Username(), database: c.Database}
 	t.password, _ = u.User.Password()
@@ -138,7 +138,7 @@ func (c *Config) target() (*target, error) {
 		return nil, errors.New("store.dsn: no host: give http://user@host:8123/ or https://user@host:8443/")
 	}
 	if len(u.RawQuery) > 0 || len(u.Fragment) > 0 {
-		return nil, errors.New("store.dsn: parameters after ? are not taken: use the keys of the configuration file (ca_file, server_name, database, password_file)")
+		return nil, errors.New("store.dsn: parameters after ? are not taken: use the keys of the configuration file (ca-file, database, password-file)")
 	}
 	t.addr = net.JoinHostPort(t.host, port)
 	if path := strings.Trim(u.Path, "/"); path != "" {
@@ -158,7 +158,7 @@ func (c *Config) target() (*target, error) {
 	}
 	if c.PasswordFile != "" {
 		if t.password, err = readPassword(c.PasswordFile); err != nil {
-			return nil, fmt.Errorf("store.password_file: %w", err)
+			return nil, fmt.Errorf("store.password-file: %w", err)
 		}
 	}
 	if t.user == "" {
@@ -166,21 +166,21 @@ func (c *Config) target() (*target, error) {
 	}
 	if t.tls == nil {
 		if c.CAFile != "" || c.ServerName != "" {
-			return nil, errors.New("store.ca_file, store.server_name: store.dsn is http://, which has no TLS: make it https://")
+			return nil, errors.New("store.ca-file: store.dsn is http://, which has no TLS: make it https://")
 		}
 		if !c.AllowPlaintext && !isLoopback(t.host) {
-			return nil, fmt.Errorf("store.dsn: http:// to %s would send the password and all rows in the clear: use https://, or set store.allow_plaintext if the network is yours", t.host)
+			return nil, fmt.Errorf("store.dsn: http:// to %s would send the password and all rows in the clear: use https://, or set store.allow-plaintext if the network is yours", t.host)
 		}
 		return t, nil
 	}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("store.ca_file: %w", err)
+			return nil, fmt.Errorf("store.ca-file: %w", err)
 		}
 		t.tls.RootCAs = x509.NewCertPool()
 		if !t.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("store.ca_file: %s holds no certificate in PEM form", c.CAFile)
+			return nil, fmt.Errorf("store.ca-file: %s holds no certificate in PEM form", c.CAFile)
 		}
 	}
 	return t, nil

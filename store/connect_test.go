@@ -40,8 +40,8 @@ func TestConfig(t *testing.T) {
 		{"nothing", Config{}, "store.dsn: not set"},
 		{"http on loopback", Config{DSN: "http://127.0.0.1:8123"}, ""},
 		{"http on IPv6 loopback", Config{DSN: "http://[::1]:8123/"}, ""},
-		{"plaintext to another host", Config{DSN: "http://u:hunter2@db.example.com"}, "store.allow_plaintext"},
-		{"plaintext to a host that looks like this one", Config{DSN: "http://127.0.0.1.example.com"}, "store.allow_plaintext"},
+		{"plaintext to another host", Config{DSN: "http://u:hunter2@db.example.com"}, "store.allow-plaintext"},
+		{"plaintext to a host that looks like this one", Config{DSN: "http://127.0.0.1.example.com"}, "store.allow-plaintext"},
 		{"plaintext allowed", Config{DSN: "http://db.example.com", AllowPlaintext: true}, ""},
 		{"https", Config{DSN: "https://u:hunter2@db.example.com/ctlogs"}, ""},
 		{"native protocol", Config{DSN: "clickhouse://u:hunter2@db:9000"}, "native protocol"},
@@ -54,7 +54,7 @@ func TestConfig(t *testing.T) {
 		{"password file", Config{DSN: "https://db/", PasswordFile: secret}, ""},
 		{"empty password file", Config{DSN: "https://db/", PasswordFile: empty}, "is empty"},
 		{"large password file", Config{DSN: "https://db/", PasswordFile: large}, "not a password"},
-		{"no password file", Config{DSN: "https://db/", PasswordFile: filepath.Join(dir, "none")}, "store.password_file"},
+		{"no password file", Config{DSN: "https://db/", PasswordFile: filepath.Join(dir, "none")}, "store.password-file"},
 		{"CA without TLS", Config{DSN: "http://localhost/", CAFile: notPEM}, "has no TLS"},
 		{"CA that is none", Config{DSN: "https://db/", CAFile: notPEM}, "no certificate in PEM"},
 	} {
@@ -115,7 +115,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		}), "is not ClickHouse"},
 		{"not ClickHouse, politely", answer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>hello") }), "ClickHouse at"},
 		{"hangs up", answer(t, func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }), "ClickHouse at"},
-		{"TLS with a certificate of its own", strings.Replace(tlsServer.URL, "https://", "https://someone:hunter2@", 1), "store.ca_file"},
+		{"TLS with a certificate of its own", strings.Replace(tlsServer.URL, "https://", "https://someone:hunter2@", 1), "store.ca-file"},
 		{"TLS where there is none", strings.Replace(e.URL(), "http://", "https://someone:hunter2@", 1), "does not speak TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

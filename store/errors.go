@@ -123,7 +123,7 @@ func (t *target) explain(err error) string {
 	case errors.As(err, &ex):
 		switch ex.Code {
 		case codeUnknownUser, codeWrongPassword, codeRequiredPassword, codeAuthFailed:
-			return fmt.Sprintf("ClickHouse at %s does not accept user %s: wrong user name or password (store.dsn, store.password_file)", t.addr, Safe(t.user))
+			return fmt.Sprintf("ClickHouse at %s does not accept user %s: wrong user name or password (store.user, store.password)", t.addr, Safe(t.user))
 		case codeAccessDenied:
 			return fmt.Sprintf("user %s may not do this on ClickHouse at %s: %s", Safe(t.user), t.addr, safeLine(ex.Message, maxErrorText))
 		}
@@ -132,7 +132,7 @@ func (t *target) explain(err error) string {
 		err = verify.Err
 		fallthrough
 	case errors.As(err, &unknown), errors.As(err, &hostname):
-		return fmt.Sprintf("the certificate of ClickHouse at %s is not to be trusted: %s (store.ca_file, store.server_name)", t.addr, safeLine(err.Error(), maxErrorText))
+		return fmt.Sprintf("the certificate of ClickHouse at %s is not to be trusted: %s (store.ca-file)", t.addr, safeLine(err.Error(), maxErrorText))
 	case errors.As(err, &record):
 		return fmt.Sprintf("ClickHouse at %s does not speak TLS on this port: use http://, or the port of https", t.addr)
 	case errors.As(err, &alert):
