@@ -32,6 +32,8 @@ type Config struct {
 	HTTP     HTTPConfig    `key:"http"`
 	Limits   []LimitConfig `key:"limits" doc:"Known limits per host. Without one the pacer finds the limit by itself. In a flag or the environment: YAML or JSON text."`
 
+	AuditInterval Duration `key:"audit-interval" default:"10m" min:"10s" max:"24h" doc:"Time between two rounds of the audit that counts the ledger and fetches a tile of every log again."`
+
 	AllowPrivate bool `key:"allow-private" default:"false" doc:"Allow logs on loopback, private and link-local addresses, and over plain http. Meant for tests and logs of your own."`
 
 	Log LogOutConfig `key:"log"`
