@@ -43,24 +43,65 @@ func BenchmarkBackfill(b *testing.B) {
 		b.Run(kind.String(), func(b *testing.B) {
 			log := startLog(b, kind)
 			for b.Loop() {
-				backfill(b, exe, library, log)
+				few := backfill(b, exe, library, log, 256)
+				all := backfill(b, exe, library, log, log.Size)
+				b.Logf("256 entries: %v", few)
+				b.Logf("%v", all)
+				all.report(b, few)
+				sizes(b, exe, library, all.dir, log.Size)
 			}
 			b.ReportMetric(0, "ns/op") // says nothing beside entries/s
 		})
 	}
 }
 
-func backfill(b *testing.B, exe, library string, log *demoLog) {
-	dir := b.TempDir()
-	args := []string{"backfill", "--log-url", log.URL, "--log-key", base64.StdEncoding.EncodeToString(log.Key), "--kind", log.Kind,
-		"--allow-private", "--data-dir", dir, "--engine-library", library, "--log-level", "warn"}
+// run is what one run of the program took.
+type run struct {
+	dir         string // its data
+	entries     uint64
+	took        time.Duration
+	fetched     time.Duration // until everything was in the WAL
+	fastest     float64       // entries fetched in the fastest second
+	cpu         usage         // children: the engine
+	log         time.Duration // CPU of the demo log
+	own, engine peaks
+	wal         float64 // bytes per entry
+}
+
+func (r *run) String() string {
+	return fmt.Sprintf("%d entries in %.2f s, fetched after %.2f s, fastest second %.0f entries; CPU: appliance %.2f s, engine %.2f s, log %.2f s",
+		r.entries, r.took.Seconds(), r.fetched.Seconds(), r.fastest, r.cpu.cpu.Seconds(), r.cpu.children.Seconds(), r.log.Seconds())
+}
+
+// report gives the metrics of a run; few is one of so few entries that what it
+// took is what starting and ending take.
+func (r *run) report(b *testing.B, few *run) {
+	more := r.entries - few.entries
+	b.ReportMetric(float64(r.entries)/r.took.Seconds(), "entries/s")
+	b.ReportMetric(perEntry(r.cpu.cpu, r.entries), "us/entry")
+	b.ReportMetric(perEntry(r.cpu.children, r.entries), "engine-us/entry")
+	b.ReportMetric(perEntry(r.cpu.cpu-few.cpu.cpu, more), "us/further-entry")
+	b.ReportMetric(perEntry(r.cpu.children-few.cpu.children, more), "engine-us/further-entry")
+	b.ReportMetric(perEntry(r.log, r.entries), "log-us/entry")
+	b.ReportMetric(mb(r.own.rss), "MB-peak")
+	b.ReportMetric(mb(r.engine.rss), "engine-MB-peak")
+	b.ReportMetric(mb(r.engine.anon), "engine-anon-MB")
+	b.ReportMetric(mb(r.own.written+r.engine.written), "MB-written")
+	b.ReportMetric(r.wal, "WAL-B/entry")
+}
+
+// backfill copies the first entries of a log into a new data directory.
+func backfill(b *testing.B, exe, library string, log *demoLog, entries uint64) *run {
+	r := &run{dir: b.TempDir(), entries: entries}
+	args := []string{"backfill", "--log-url", log.URL, "--log-key", base64.StdEncoding.EncodeToString(log.Key), "--kind", log.Kind, "--end", fmt.Sprint(entries),
+		"--allow-private", "--data-dir", r.dir, "--engine-library", library, "--log-level", "warn"}
 	if log.Origin != "" {
 		args = append(args, "--submission-url", "https://"+log.Origin)
 	}
 	child := exec.Command(exe, args...)
 	var out bytes.Buffer
 	child.Stdout, child.Stderr = &out, &out
-	logBefore, err := used(log.pid)
+	before, err := used(log.pid)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -68,57 +109,42 @@ func backfill(b *testing.B, exe, library string, log *demoLog) {
 	if err := child.Start(); err != nil {
 		b.Fatal(err)
 	}
-	var own, engine peaks
-	var last ingest.Status
-	var u usage
-	fetchedAll := time.Duration(0)
 	rates := rateMeter{}
 	for engineID, i := 0, 0; ; time.Sleep(20 * time.Millisecond) {
-		if u, err = used(child.Process.Pid); err != nil || u.ended {
+		if r.cpu, err = used(child.Process.Pid); err != nil || r.cpu.ended {
 			break
 		}
 		if engineID == 0 {
 			engineID = childOf(child.Process.Pid)
 		}
-		own.look(child.Process.Pid)
-		engine.look(engineID)
+		r.own.look(child.Process.Pid)
+		r.engine.look(engineID)
 		// Seldom: an answer costs the appliance time that is measured.
 		if i++; i%10 != 0 {
 			continue
 		}
-		if st, err := status(dir); err == nil && len(st.Logs) == 1 && st.Logs[0].Fetched > 0 {
-			last = st
-			rates.add(time.Since(began), st.Logs[0].Fetched)
-			if fetchedAll == 0 && st.Logs[0].Fetched == log.Size {
-				fetchedAll = time.Since(began)
+		if st, err := status(r.dir); err == nil && len(st.Logs) == 1 && st.Logs[0].Fetched > 0 {
+			n := st.Logs[0].Fetched
+			r.wal = float64(st.WAL.Appended) / float64(n)
+			rates.add(time.Since(began), n)
+			if r.fetched == 0 && n == entries {
+				r.fetched = time.Since(began)
 			}
 		}
 	}
-	took := time.Since(began)
+	r.took, r.fastest = time.Since(began), rates.best
 	if waitErr := child.Wait(); waitErr != nil || err != nil {
 		b.Fatalf("backfill: %v %v\n%s", waitErr, err, &out)
 	}
-	if !strings.Contains(out.String(), fmt.Sprintf("%d rows", log.Size)) {
-		b.Fatalf("backfill did not say that it has %d rows:\n%s", log.Size, &out)
+	if !strings.Contains(out.String(), fmt.Sprintf("%d rows", entries)) {
+		b.Fatalf("backfill did not say that it has %d rows:\n%s", entries, &out)
 	}
-	logAfter, err := used(log.pid)
+	after, err := used(log.pid)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(log.Size)/took.Seconds(), "entries/s")
-	b.ReportMetric(perEntry(u.cpu, log.Size), "us/entry")
-	b.ReportMetric(perEntry(u.children, log.Size), "engine-us/entry")
-	b.ReportMetric(perEntry(logAfter.cpu-logBefore.cpu, log.Size), "log-us/entry")
-	b.ReportMetric(mb(own.rss), "MB-peak")
-	b.ReportMetric(mb(engine.rss), "engine-MB-peak")
-	b.ReportMetric(mb(engine.anon), "engine-anon-MB")
-	b.ReportMetric(mb(own.written+engine.written), "MB-written")
-	if f := last.Logs; len(f) == 1 && f[0].Fetched > 0 {
-		b.ReportMetric(float64(last.WAL.Appended)/float64(f[0].Fetched), "WAL-B/entry")
-	}
-	b.Logf("%d entries in %.2fs (fetched after %.2fs; fastest second %.0f entries); appliance %.2fs CPU, engine %.2fs, log %.2fs",
-		log.Size, took.Seconds(), fetchedAll.Seconds(), rates.best, u.cpu.Seconds(), u.children.Seconds(), (logAfter.cpu - logBefore.cpu).Seconds())
-	sizes(b, exe, library, dir, log.Size)
+	r.log = after.cpu - before.cpu
+	return r
 }
 
 // status asks the appliance over its control socket.

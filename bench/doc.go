@@ -21,6 +21,8 @@
 //	                 pacer's start-up and the last flush in it
 //	us/entry         processor time, user and system, of the appliance alone
 //	engine-us/entry  that of the engine, the merges that ran meanwhile included
+//	…/further-entry  the same without what a backfill of 256 entries takes:
+//	                 what starting, migrating, proving and ending take
 //	log-us/entry     that of the demo log beside it
 //	MB-peak          the appliance's largest resident set
 //	engine-MB-peak   the engine's; engine-anon-MB is without mapped files
