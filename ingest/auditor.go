@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -13,8 +14,8 @@ import (
 // auditor holds the ledger against the delivered marks, and the log against
 // what was kept of it, slowly and for as long as the appliance runs. Every
 // round counts what was delivered since the last one and, chosen at random, a
-// stretch of what was counted before, and fetches one tile again. It owns its
-// marks; its verdicts are read by status.
+// stretch of what was counted before, and fetches one tile again. What is
+// missing becomes repair spans. It owns its marks; its verdicts are read by status.
 type auditor struct {
 	a       *Appliance
 	counted map[uint64]uint64 // by span: everything below was counted once
@@ -92,6 +93,15 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 		}
 	}
 	u.judge(f, found, err)
+	if err != nil {
+		return
+	}
+	for _, gap := range found.Gaps {
+		r := SpanRequest{Log: hex.EncodeToString(f.info.ID[:]), From: gap.From, To: gap.To}
+		if err := u.a.Repair(ctx, r); err != nil {
+			f.out.Warn("range not repaired", "from", gap.From, "to", gap.To, "err", err)
+		}
+	}
 }
 
 // judge adds a round to the log's verdict, and raises the alarm where it is

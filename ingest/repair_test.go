@@ -1,0 +1,65 @@
+package ingest
+
+import (
+	"context"
+	"encoding/hex"
+	"testing"
+
+	"ctappliance/ingest/ctlog/ctlogtest"
+	"ctappliance/schema"
+)
+
+// A range that the ledger lost is fetched again; what is there stays as it is.
+func TestRepair(t *testing.T) {
+	l := serveLog(t, ctlogtest.RFC6962, 1_000)
+	sink := newMemSink()
+	c := config(t, sink, l)
+	run(t, c)
+	for _, i := range []uint64{300, 301, 450} {
+		delete(sink.ledger, entryKey{l.id, i})
+	}
+	repaired := make(chan bool, 1)
+	sink.failed = func(op string, f *schema.Flush) error {
+		if op == "ledger" {
+			select {
+			case repaired <- true:
+			default:
+			}
+		}
+		return nil
+	}
+	c.UntilDone = false
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- a.Run(ctx) }()
+	id := l.client.Info().ID
+	r := SpanRequest{Log: hex.EncodeToString(id[:]), From: 290, To: 460}
+	if err := a.Repair(ctx, r); err != nil {
+		t.Error(err)
+	}
+	if err := a.Repair(ctx, r); err != nil { // it is being mended: nothing to add
+		t.Error(err)
+	}
+	if n := len(a.spans.ofLog(id)); n != 2 {
+		t.Errorf("%d spans", n)
+	}
+	if err := a.Repair(ctx, SpanRequest{Log: r.Log, From: 999, To: 1001}); err == nil {
+		t.Error("a range that is not delivered was taken for lost")
+	}
+	if err := a.Repair(ctx, SpanRequest{Log: "00", From: 1, To: 2}); err != ErrNotFollowed {
+		t.Errorf("another log: %v", err)
+	}
+	<-repaired
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := sink.check(l.id, 0, 1_000); err != nil {
+		t.Error(err)
+	}
+}
