@@ -36,7 +36,7 @@
 //
 // # Directory
 //
-//	engine.lock   flock, held while a child lives; process ID
+//	engine.lock   flock, held while a child lives; its process ID and its parent's
 //	engine.xml    written at each start, sized for Options.Memory
 //	data/         the engine's own
 //
