@@ -239,7 +239,7 @@ func (l *loader) environ(env map[string]string) {
 // service called ctappliance.
 func ignoredEnv(name string) bool {
 	name = strings.TrimPrefix(name, envPrefix)
-	return name == "DATA" || name == "PORT" || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "CRASH_") ||
+	return name == "DATA" || name == "PORT" || envPrefix+name == stepFileEnv || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "CRASH_") ||
 		strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "PORT_")
 }
 
