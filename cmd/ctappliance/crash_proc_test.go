@@ -252,8 +252,9 @@ func (l *crashLog) stats(ctx context.Context) (s ctlogtest.Stats, err error) {
 }
 
 // feed keeps at least lead entries in the log that it has not served, until
-// ctx ends.
-func (l *crashLog) feed(ctx context.Context, lead uint64) error {
+// stop is closed. When it returns the log has stopped growing: no request of
+// its is called back half-way.
+func (l *crashLog) feed(ctx context.Context, stop <-chan struct{}, lead uint64) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -261,12 +262,12 @@ func (l *crashLog) feed(ctx context.Context, lead uint64) error {
 		if err == nil && s.Size-s.Distinct < lead {
 			err = l.ask(ctx, http.MethodPost, fmt.Sprintf("grow?n=%d", lead), &s)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return fmt.Errorf("growing %s: %w", l.Name, err)
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-stop:
 			return nil
 		}
 	}

@@ -142,11 +142,10 @@ func (h *crashHarness) run(ctx context.Context, seed uint64) {
 		}
 	}()
 
-	growing, stopGrowth := context.WithCancel(ctx)
-	defer stopGrowth()
+	stopGrowth := make(chan struct{})
 	var feeders errgroup.Group
 	for _, l := range h.logs {
-		feeders.Go(func() error { return l.feed(growing, crashLead) })
+		feeders.Go(func() error { return l.feed(ctx, stopGrowth, crashLead) })
 	}
 	began := time.Now()
 	h.start()
@@ -162,7 +161,7 @@ func (h *crashHarness) run(ctx context.Context, seed uint64) {
 	}
 	h.resumed()
 	killing := time.Since(began)
-	stopGrowth()
+	close(stopGrowth)
 	if err := feeders.Wait(); err != nil {
 		t.Fatal(err)
 	}
