@@ -30,7 +30,8 @@ func backfillCommand() *cli.Command {
 		Usage: "copy a range of one log, then stop",
 		Description: "Copies entries [START, END) of one log, verifies them against the log's signed head and stops when\n" +
 			"they are in the store. Ctrl-C is safe: the same command goes on where it was. While 'ctappliance run'\n" +
-			"works on the data directory, the range is handed to it and this command shows the progress.\n\n" +
+			"works on the data directory, the range is handed to it and this command shows the progress. Ranges of the log that an earlier backfill\n" +
+			"left unfinished are finished too.\n\n" +
 			"The log's key comes from --log-key, the config file's logs, or a log list (--log-list).",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "log-url", Usage: "the log: its `URL`, or a name or log ID of the log list"},

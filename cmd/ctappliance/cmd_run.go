@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,7 +36,11 @@ func runCommand() *cli.Command {
 			if err := cfg.makeDataDir(); err != nil {
 				return err
 			}
-			return cfg.runPipeline(c.Context, logs, log, nil)
+			err = cfg.runPipeline(c.Context, logs, log, nil)
+			if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // told to stop while it was starting
+			}
+			return err
 		},
 	}
 }
