@@ -47,7 +47,7 @@ func serve(t *testing.T, l *ctlogtest.Log) *testLog {
 }
 
 func config(t *testing.T, sink Sink, logs ...*testLog) Config {
-	c := Config{Dir: t.TempDir(), Sink: sink, UntilDone: true, FlushRows: 3000, PollInterval: 20 * time.Millisecond, PartialAge: time.Millisecond,
+	c := Config{Dir: fastDir(t), Sink: sink, UntilDone: true, FlushRows: 3000, PollInterval: 20 * time.Millisecond, PartialAge: time.Millisecond,
 		WAL: wal.Options{SegmentSize: 1 << 20, Budget: 16 << 20}}
 	for _, l := range logs {
 		size, _, _ := l.Head()

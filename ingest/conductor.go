@@ -51,7 +51,7 @@ func (c *conductor) follow(ctx context.Context) error {
 	}
 	c.proved = time.Now()
 	c.out.Info("span running", "from", c.s.from, "cursor", c.s.cursor.Load(), "head", head.Size)
-	for c.s.cursor.Load() < c.s.to {
+	for c.s.open() {
 		head, err := c.f.awaitHead(ctx, nil)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func (c *conductor) follow(ctx context.Context) error {
 		if err := c.prove(ctx, head, !moved); err != nil {
 			return err
 		}
-		if !moved {
+		if !moved && c.s.open() {
 			c.wait(ctx, head)
 		}
 		if ctx.Err() != nil {

@@ -127,7 +127,7 @@ func (f *follower) plan(ctx context.Context) error {
 		}
 	}
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
-		if s.cursor.Load() < s.to {
+		if s.open() {
 			f.enqueue(s)
 		}
 	}

@@ -24,12 +24,14 @@ type memSink struct {
 
 	fail   func(op string, f *schema.Flush) error // before the rows
 	failed func(op string, f *schema.Flush) error // after them
+	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
+	held   map[uint64][]func()                    // by flush: what late has put off
 	calls  map[string]int
 }
 
 func newMemSink() *memSink {
 	return &memSink{ledger: map[entryKey]int{}, rows: map[entryKey]schema.Row{}, dependents: map[entryKey]bool{}, issuers: map[schema.Hash]bool{},
-		logs: map[schema.Hash]schema.Log{}, tokens: map[string]bool{}, calls: map[string]int{}}
+		logs: map[schema.Hash]schema.Log{}, tokens: map[string]bool{}, held: map[uint64][]func(){}, calls: map[string]int{}}
 }
 
 func (s *memSink) begin(op string, f *schema.Flush) error {
@@ -68,30 +70,67 @@ func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*sc
 	if err := s.begin("ledger", f); err != nil {
 		return err
 	}
-	if s.dedup && s.tokens[token(f)] {
-		return s.end("ledger", f) // swallowed
-	}
-	s.tokens[token(f)] = true
+	var rows []schema.Row
 	for i := range f.Rows {
 		r := &f.Rows[i]
 		if keep == nil || keep(r) {
-			k := entryKey{r.LogID, r.Index}
-			if !s.dependents[k] {
+			if !s.dependents[entryKey{r.LogID, r.Index}] {
 				return errors.New("a ledger row came before its dependents")
 			}
-			s.ledger[k]++
-			s.rows[k] = *r
+			rows = append(rows, *r)
 		}
 	}
+	token := token(f)
+	take := func() {
+		if s.dedup && s.tokens[token] {
+			return // swallowed
+		}
+		s.tokens[token] = true
+		for _, r := range rows {
+			k := entryKey{r.LogID, r.Index}
+			s.ledger[k]++
+			s.rows[k] = r
+		}
+	}
+	if s.late != nil && s.late("ledger", f) {
+		s.held[f.ID] = append(s.held[f.ID], take)
+		return errors.New("connection lost")
+	}
+	take()
 	return s.end("ledger", f)
+}
+
+// settle lets everything take effect that was put off and never fenced.
+func (s *memSink) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, held := range s.held {
+		for _, take := range held {
+			take()
+		}
+		delete(s.held, id)
+	}
+}
+
+// mend ends all faults.
+func (s *memSink) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail, s.failed, s.late = nil, nil, nil
 }
 
 func token(f *schema.Flush) string { return fmt.Sprintf("%d:g%d", f.ID, f.Generation) }
 
-func (s *memSink) Fence(context.Context, uint64) error {
+func (s *memSink) Fence(_ context.Context, id uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls["fence"]++
+	if err := s.begin("fence", nil); err != nil {
+		return err
+	}
+	for _, take := range s.held[id] {
+		take()
+	}
+	delete(s.held, id)
 	return nil
 }
 

@@ -44,6 +44,10 @@ type savedPosition struct {
 
 func (s *span) done() bool { return s.delivered.Load() >= s.to }
 
+// open says whether there is something left for a conductor: entries to fetch,
+// or their proof.
+func (s *span) open() bool { return s.cursor.Load() < s.to || s.verified.Load() < s.to }
+
 func (s *span) haltReason() string {
 	if p := s.halted.Load(); p != nil {
 		return *p
