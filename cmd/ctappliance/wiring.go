@@ -124,6 +124,12 @@ func (c *Config) writerID() (string, error) {
 	return id, nil
 }
 
+// What the pipeline and its audit need of a store.
+var (
+	_ ingest.Sink   = (*store.Store)(nil)
+	_ ingest.Ledger = (*store.Store)(nil)
+)
+
 // sink is the store of a pipeline with what must be closed after it.
 type sink struct {
 	ingest.Sink
@@ -286,6 +292,10 @@ func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger)
 	}
 }
 
+// loopbackStart is the rate, in requests per second, at which a log on this
+// machine is asked at first: it is its owner's, and needs no slow approach.
+const loopbackStart = 100
+
 // pacers hands out one pacer per host.
 type pacers struct {
 	c      *Config
@@ -302,6 +312,9 @@ func (p *pacers) of(rawURL string) *pace.Pacer {
 		return known
 	}
 	o := pace.Options{}
+	if u != nil && isLoopback(u.Hostname()) {
+		o.Start = loopbackStart
+	}
 	for _, l := range p.c.Limits {
 		if u != nil && (l.Host == u.Host || l.Host == u.Hostname()) {
 			o.Max, o.MaxInFlight = l.MaxQPS, l.MaxInFlight
