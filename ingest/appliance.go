@@ -279,14 +279,15 @@ func (a *Appliance) startSpan(s *span) {
 	a.c.Logger.Warn("span waits for its log to be followed again", "span", s.id, "from", s.from, "to", s.to)
 }
 
-// fetchedAll says whether every span of a followed log is in the WAL.
+// fetchedAll says whether every span of a followed log is in the WAL, and
+// proven.
 func (a *Appliance) fetchedAll() bool {
 	for _, f := range a.followers {
 		if !f.planned.Load() {
 			return false
 		}
 		for _, s := range a.spans.ofLog(f.info.ID) {
-			if s.cursor.Load() < s.to && s.haltReason() == "" {
+			if s.open() && s.haltReason() == "" {
 				return false
 			}
 		}
