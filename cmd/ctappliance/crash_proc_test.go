@@ -33,7 +33,7 @@ import (
 func buildProgram(t *testing.T, dir string) string {
 	t.Helper()
 	exe := filepath.Join(dir, "ctappliance")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", exe, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", exe, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
