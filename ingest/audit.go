@@ -51,7 +51,7 @@ type Findings struct {
 
 const (
 	auditChunk = 4 << 20 // entries counted in one query
-	maxGaps    = 10
+	maxGaps    = 1000
 )
 
 // Run performs the audit. An error means that it could not be carried through;

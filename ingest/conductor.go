@@ -58,7 +58,7 @@ func (c *conductor) follow(ctx context.Context) error {
 		}
 		cursor := c.s.cursor.Load()
 		every := c.f.a.c.verifyEvery
-		target := min(c.s.to, head.Size, (cursor/every+1)*every)
+		target := min(c.s.goal(), head.Size, (cursor/every+1)*every)
 		if target > cursor {
 			if err := c.leg(ctx, target, head.Size); err != nil {
 				return err
@@ -81,7 +81,7 @@ func (c *conductor) follow(ctx context.Context) error {
 			return errHalted
 		}
 	}
-	c.out.Info("span fetched", "from", c.s.from, "to", c.s.to)
+	c.out.Info("span fetched", "from", c.s.from, "to", c.s.goal())
 	return nil
 }
 
@@ -156,7 +156,7 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) erro
 			return errHalted
 		}
 		c.f.match(head)
-	case idle, cursor == c.s.to, cursor%c.f.a.c.verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
+	case idle, cursor == c.s.goal(), cursor%c.f.a.c.verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
 		proven, err := c.frontierAt(ctx, cursor, head)
 		if err != nil {
 			return err
@@ -202,7 +202,7 @@ func (c *conductor) wait(ctx context.Context, head *ctlog.Head) {
 // wantPartial says whether a partial tile may be fetched: when it had its time
 // to fill, or when it never will because the span ends inside it.
 func (c *conductor) wantPartial(treeSize uint64) bool {
-	return c.s.to <= treeSize || !c.stuck.IsZero() && time.Since(c.stuck) >= c.f.a.c.PartialAge
+	return c.s.goal() <= treeSize || !c.stuck.IsZero() && time.Since(c.stuck) >= c.f.a.c.PartialAge
 }
 
 // retry waits before another attempt. It logs when a log goes bad, and counts

@@ -8,6 +8,7 @@ import (
 
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
+	"ctappliance/schema"
 	"ctappliance/wal"
 )
 
@@ -57,7 +58,9 @@ type Config struct {
 type Follow struct {
 	Log   ctlog.Log
 	Spans []Request
-	Pace  *pace.Pacer // of the log's rate domain, for status; may be nil
+	// Repairs are ranges that an audit found missing in the ledger.
+	Repairs []schema.Range
+	Pace    *pace.Pacer // of the log's rate domain, for status; may be nil
 }
 
 // Start says where a Request begins.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -16,18 +17,20 @@ import (
 	"ctappliance/checkpoint"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
+	"ctappliance/schema"
 )
 
 // follower follows one log: it polls the head and runs the log's spans. One
 // log's bad day is not the appliance's: only an error of our own disk leaves
 // run.
 type follower struct {
-	a    *Appliance
-	log  ctlog.Log
-	info ctlog.Info
-	want []Request
-	out  *slog.Logger
-	pace *pace.Pacer
+	a       *Appliance
+	log     ctlog.Log
+	info    ctlog.Info
+	want    []Request
+	repairs []schema.Range
+	out     *slog.Logger
+	pace    *pace.Pacer
 
 	planned atomic.Bool // the wanted ranges are spans now
 
@@ -46,7 +49,7 @@ type follower struct {
 
 func newFollower(a *Appliance, f Follow) *follower {
 	info := f.Log.Info()
-	fo := &follower{a: a, log: f.Log, info: info, want: f.Spans,
+	fo := &follower{a: a, log: f.Log, info: info, want: f.Spans, repairs: f.Repairs,
 		pace: f.Pace, out: a.c.Logger.With("log", info.Name), changed: make(chan struct{})}
 	if h, ok := a.start.Heads[info.ID]; ok {
 		fo.matched, fo.savedSize = &ctlog.Head{Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}, h.Size
@@ -126,12 +129,41 @@ func (f *follower) plan(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, r := range f.repairs {
+		request := SpanRequest{Log: hex.EncodeToString(f.info.ID[:]), From: r.From, To: r.To}
+		if err := f.a.Repair(ctx, request); err != nil {
+			return err
+		}
+	}
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
+		if f.a.c.UntilDone {
+			f.bound(s)
+		}
 		if s.open() {
 			f.enqueue(s)
 		}
 	}
 	return nil
+}
+
+// bound keeps a span of former lives from doing more than was asked for now: a
+// tail goes no further than the wanted ranges, what lies outside of them waits
+// for another life. Repairs are always wanted.
+func (f *follower) bound(s *span) {
+	if s.kind == checkpoint.KindRepair {
+		return
+	}
+	var end uint64
+	for _, r := range f.want {
+		if r.From < s.to && s.from < r.To {
+			end = max(end, min(r.To, s.to))
+		}
+	}
+	if end == 0 {
+		s.parked.Store(true)
+	} else if s.to == Forever {
+		s.limit.Store(end)
+	}
 }
 
 // enqueue has a conductor started for s, once.

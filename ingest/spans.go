@@ -30,8 +30,10 @@ type span struct {
 
 	saved atomic.Pointer[savedPosition] // cursor and frontier, for the checkpoint; nil while both are the span's beginning
 
-	answerSize atomic.Int64 // bytes of the last answer: what the next one is expected to need
-	queued     bool         // a conductor was started for it; guarded by its follower
+	answerSize atomic.Int64  // bytes of the last answer: what the next one is expected to need
+	limit      atomic.Uint64 // see goal; 0: none
+	parked     atomic.Bool   // not run in this life: nobody asked for it
+	queued     bool          // a conductor was started for it; guarded by its follower
 
 	frontier *ctlog.Frontier // [0, cursor); nil until the log has proven one for a fresh span
 }
@@ -46,7 +48,18 @@ func (s *span) done() bool { return s.delivered.Load() >= s.to }
 
 // open says whether there is something left for a conductor: entries to fetch,
 // or their proof.
-func (s *span) open() bool { return s.cursor.Load() < s.to || s.verified.Load() < s.to }
+func (s *span) open() bool {
+	return !s.parked.Load() && (s.cursor.Load() < s.goal() || s.verified.Load() < s.goal())
+}
+
+// goal is where the span ends in this life: at its end, or, for a tail that
+// only helps a backfill, where that ends.
+func (s *span) goal() uint64 {
+	if limit := s.limit.Load(); limit != 0 {
+		return limit
+	}
+	return s.to
+}
 
 func (s *span) haltReason() string {
 	if p := s.halted.Load(); p != nil {
