@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -25,9 +26,12 @@ func verifyCommand() *cli.Command {
 		Description: "For every log that the data directory knows: counts the ledger against the delivered marks (missing,\n" +
 			"doubled), folds the kept subtree roots and has the log prove them under its signed head, and fetches random\n" +
 			"tiles again to compare them hash by hash and row by row. Reads every WAL record. Changes nothing; works\n" +
-			"beside a running appliance. Exits 1 if anything is wrong.",
+			"beside a running appliance. Exits 1 if anything is wrong.\n" +
+			"With --repair it has fetched again exactly what is missing in the ledger: by the running appliance, or,\n" +
+			"where none runs, by itself.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "the findings as JSON"},
+			&cli.BoolFlag{Name: "repair", Usage: "have what is missing in the ledger fetched again"},
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the logs"},
 			&cli.IntFlag{Name: "tiles", Usage: "random tiles of each log to fetch again, `N`", Value: 5},
 		}, configFlags()...),
@@ -60,8 +64,12 @@ func verify(c *cli.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer func() { stop() }()
+	if c.Bool("repair") && c.Bool("offline") {
+		return usagef("repair: needs the logs, and --offline forbids to ask them; give one of the two")
+	}
 	clients := map[string]ctlog.Log{}
+	var follows []ingest.Follow
 	reason := "the log is not in the configuration"
 	if c.Bool("offline") {
 		reason = "--offline"
@@ -69,8 +77,7 @@ func verify(c *cli.Context, cfg *Config) error {
 		if err := cfg.ValidateLogs(); err != nil {
 			return &usageError{err}
 		}
-		follows, err := cfg.follows(ctx)
-		if err != nil {
+		if follows, err = cfg.follows(ctx); err != nil {
 			return err
 		}
 		for _, f := range follows {
@@ -130,6 +137,13 @@ func verify(c *cli.Context, cfg *Config) error {
 			fmt.Fprintf(out, "  PROBLEM %s\n", d)
 		}
 	}
+	if c.Bool("repair") {
+		stop() // the engine that was started to look; repairing starts its own
+		stop = func() {}
+		if err := cfg.repair(ctx, all, follows); err != nil {
+			return err
+		}
+	}
 	if bad > 0 {
 		return fmt.Errorf("%d problems found", bad)
 	}
@@ -137,6 +151,60 @@ func verify(c *cli.Context, cfg *Config) error {
 		fmt.Fprintf(out, "nothing missing, nothing doubled, as of %s\n", time.Now().UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// repair has the gaps that were found fetched again.
+func (c *Config) repair(ctx context.Context, all []logFindings, follows []ingest.Follow) error {
+	gaps := 0
+	var mend []ingest.Follow
+	for _, f := range all {
+		for _, follow := range follows {
+			id := follow.Log.Info().ID
+			if hex.EncodeToString(id[:]) != f.ID || len(f.Gaps) == 0 {
+				continue
+			}
+			follow.Spans, follow.Repairs = nil, f.Gaps
+			mend = append(mend, follow)
+			gaps += len(f.Gaps)
+		}
+		if len(f.Gaps) > 0 && f.NotAsked != "" {
+			return fmt.Errorf("%s: nothing was repaired: %s", printable(f.Log), f.NotAsked)
+		}
+	}
+	if gaps == 0 {
+		fmt.Fprintln(os.Stderr, "ctappliance: nothing is missing, so there is nothing to fetch again")
+		return nil
+	}
+	for _, f := range mend {
+		for _, gap := range f.Repairs {
+			id := f.Log.Info().ID
+			body, err := json.Marshal(ingest.SpanRequest{Log: hex.EncodeToString(id[:]), From: gap.From, To: gap.To})
+			if err != nil {
+				return err
+			}
+			err = control(ctx, c.DataDir, "POST", "/repair", bytes.NewReader(body), &struct{}{})
+			if errors.Is(err, errNotRunning) {
+				return c.repairAlone(ctx, mend, gaps)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, "ctappliance: %d ranges handed to the running appliance; verify again when 'status' shows them delivered\n", gaps)
+	return nil
+}
+
+// repairAlone runs a pipeline that does nothing but fetch the gaps again.
+func (c *Config) repairAlone(ctx context.Context, mend []ingest.Follow, gaps int) error {
+	err := c.runPipeline(ctx, mend, c.logger(os.Stderr), func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
+		pc.UntilDone = true
+		return nil
+	})
+	if err == nil {
+		fmt.Fprintf(os.Stderr, "ctappliance: %d ranges fetched again and delivered; verify again to see\n", gaps)
+	}
+	return err
 }
 
 func printFindings(c *cli.Context, f *logFindings) {

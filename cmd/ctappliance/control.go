@@ -77,18 +77,8 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 		}
 		reply(w, access)
 	})
-	mux.HandleFunc("POST /backfill", func(w http.ResponseWriter, r *http.Request) {
-		var span ingest.SpanRequest
-		if err := json.NewDecoder(io.LimitReader(r.Body, 4096)).Decode(&span); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if err := a.Backfill(r.Context(), span); err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
-			return
-		}
-		reply(w, struct{}{})
-	})
+	mux.HandleFunc("POST /backfill", onRange(a.Backfill))
+	mux.HandleFunc("POST /repair", onRange(a.Repair))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	go func() {
 		<-ctx.Done()
@@ -98,6 +88,22 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 		return fmt.Errorf("serving control socket: %w", err)
 	}
 	return nil
+}
+
+// onRange serves a request to do something with a range of a log.
+func onRange(do func(context.Context, ingest.SpanRequest) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var span ingest.SpanRequest
+		if err := json.NewDecoder(io.LimitReader(r.Body, 4096)).Decode(&span); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := do(r.Context(), span); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		reply(w, struct{}{})
+	}
 }
 
 func reply(w http.ResponseWriter, v any) {
