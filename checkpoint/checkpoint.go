@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -19,6 +21,9 @@ import (
 
 // FileName is the checkpoint's name inside the data directory.
 const FileName = "checkpoint.db"
+
+// lockWait is how long another process is given to finish.
+const lockWait = time.Second
 
 // ErrInUse means that another process has the checkpoint open.
 var ErrInUse = errors.New("checkpoint is in use by another process")
@@ -40,6 +45,7 @@ var (
 	bucketIntents = []byte("intents")
 	bucketHeads   = []byte("heads")
 	keyState      = []byte("state")
+	keySeal       = []byte("seal")
 	buckets       = [][]byte{bucketMeta, bucketSpans, bucketIntents, bucketHeads}
 )
 
@@ -103,7 +109,7 @@ func create(dir, path string) error {
 				return err
 			}
 		}
-		return nil
+		return tx.Bucket(bucketMeta).Put(keySeal, sealOf(tx))
 	})
 	if err := errors.Join(err, b.Close()); err != nil {
 		return fmt.Errorf("creating checkpoint: %w", err)
@@ -115,13 +121,17 @@ func create(dir, path string) error {
 }
 
 func options(readOnly bool) *bolt.Options {
-	return &bolt.Options{Timeout: time.Second, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType}
+	return &bolt.Options{Timeout: lockWait, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType}
 }
 
 // open opens the file and reads it once, whole: bbolt meets damage lazily and
 // often with a panic, which must happen here and not in the middle of a day.
 func open(path string, readOnly bool) (db *DB, err error) {
+	if err := checkFile(path); err != nil {
+		return nil, err
+	}
 	var b *bolt.DB
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a fault in the mapping is a panic like others
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, &DamagedError{path, fmt.Sprint(r)}
@@ -144,16 +154,6 @@ func open(path string, readOnly bool) (db *DB, err error) {
 	if _, err := db.Load(); err != nil {
 		return nil, err
 	}
-	// Check walks every page, so that a flipped pointer is found now.
-	err = b.View(func(tx *bolt.Tx) error {
-		for e := range tx.Check() {
-			return &DamagedError{path, e.Error()}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
 	return db, nil
 }
 
@@ -172,6 +172,9 @@ func (db *DB) Load() (*State, error) {
 			if tx.Bucket(name) == nil {
 				return &DamagedError{db.path, "bucket " + string(name) + " is missing"}
 			}
+		}
+		if seal := tx.Bucket(bucketMeta).Get(keySeal); !bytes.Equal(seal, sealOf(tx)) {
+			return &DamagedError{db.path, "something in it is missing, or is not what was written"}
 		}
 		if v := tx.Bucket(bucketMeta).Get(keyState); v != nil {
 			if err := db.decode(v, &s.Meta); err != nil {
@@ -216,9 +219,37 @@ func (db *DB) Load() (*State, error) {
 	return s, nil
 }
 
+// sealOf returns the checksum over everything but the seal itself: every key
+// with its value, so that a missing one shows too.
+func sealOf(tx *bolt.Tx) []byte {
+	sum := crc32.New(castagnoli)
+	part := func(b []byte) {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(b)))
+		sum.Write(n[:])
+		sum.Write(b)
+	}
+	for _, name := range buckets {
+		part(name)
+		_ = tx.Bucket(name).ForEach(func(k, v []byte) error { // returns what we return
+			if !bytes.Equal(name, bucketMeta) || !bytes.Equal(k, keySeal) {
+				part(k)
+				part(v)
+			}
+			return nil
+		})
+	}
+	return sum.Sum(nil)
+}
+
 // Update applies fn in one durable transaction: all of it or nothing.
 func (db *DB) Update(fn func(*Tx) error) error {
-	err := db.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	err := db.db.Update(func(tx *bolt.Tx) error {
+		if err := fn(&Tx{tx}); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keySeal, sealOf(tx))
+	})
 	if err != nil {
 		return fmt.Errorf("writing checkpoint: %w", err)
 	}

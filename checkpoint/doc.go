@@ -13,13 +13,19 @@
 //
 // # File
 //
-// One bbolt file, checkpoint.db, three buckets. Every value is a CRC-32C (four
+// One bbolt file, checkpoint.db, four buckets. Every value is a CRC-32C (four
 // bytes, big endian) of the bytes behind it, which are JSON.
 //
 //	meta     "state"            → Meta
+//	         "seal"             → CRC-32C over all keys and values but this
 //	spans    id, u64 big endian → Span
 //	intents  id, u64 big endian → Intent
 //	heads    log ID, 32 bytes   → Head
+//
+// A file is read whole and checked, page by page, before bbolt maps it: bbolt
+// trusts its pages, and a flipped byte in one ends the process with a fault,
+// or leads silently to an older transaction. The seal notices what the pages
+// cannot show: a value that is not there.
 //
 // The file is created under a temporary name and renamed, since creation by
 // bbolt is not atomic. It is written at segment rotation and once or twice per
