@@ -145,7 +145,7 @@ func TestCA(t *testing.T) {
 		t.Errorf("with the CA it got %v, want the server's 503", err)
 	}
 	_, err = Open(t.Context(), Config{DSN: srv.URL, CAFile: ca, ServerName: "other.test"})
-	if err == nil || !strings.Contains(err.Error(), "store.server_name") {
+	if err == nil || !strings.Contains(err.Error(), "not other.test (store.ca-file)") {
 		t.Errorf("with another name it got %v", err)
 	}
 }
