@@ -30,6 +30,9 @@
 //	MB-written       what both processes had the kernel write to disk
 //	B/entry          active parts on disk after the run, by table in the log
 //
+//	merged-B/entry   the same after every table was merged to the end, and
+//	engine-merged-us/entry  the engine's processor time with that
+//
 // Processor time comes from /proc, to 10 ms. Resident sets are sampled every 20
 // ms from the kernel's high-water mark. Wall times on a busy machine say
 // little; processor time says more.
@@ -37,6 +40,7 @@
 // # Settings
 //
 //	BENCH_ENTRIES    entries per log; default 120,000
+//	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 64,000,000
 //	CTAPPLIANCE_DATA folder of captured entries of real logs, which then come
 //	                 first; default ../shared/data beside the folder with go.mod
 //

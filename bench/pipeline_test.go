@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -56,13 +57,16 @@ func BenchmarkPipeline(b *testing.B) {
 
 func pipeline(b *testing.B, log *demoLog, into string) {
 	var sink ingest.Sink = &nowhere{}
+	var st *store.Store
+	engineID := 0
 	if into == "engine" {
-		st, err := store.Open(b.Context(), store.Config{Embedded: enginetest.StartEngine(b)})
-		if err != nil {
+		e := enginetest.StartEngine(b)
+		var err error
+		if st, err = store.Open(b.Context(), store.Config{Embedded: e}); err != nil {
 			b.Fatal(err)
 		}
 		defer st.Close()
-		sink = st
+		sink, engineID = st, e.PID()
 	}
 	kind := ctlog.Static
 	if log.Kind == ctlog.RFC6962.String() {
@@ -77,7 +81,7 @@ func pipeline(b *testing.B, log *demoLog, into string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a, err := ingest.Open(ingest.Config{Dir: b.TempDir(), Sink: sink, UntilDone: true, FlushRows: 100_000, FlushBytes: 32e6, ParseWorkers: 2,
+	a, err := ingest.Open(ingest.Config{Dir: b.TempDir(), Sink: sink, UntilDone: true, FlushRows: 100_000, FlushBytes: flushBytes(b), ParseWorkers: 2,
 		Logs: []ingest.Follow{{Log: client, Pace: pacer, Spans: []ingest.Request{{To: log.Size}}}}})
 	if err != nil {
 		b.Fatal(err)
@@ -87,6 +91,7 @@ func pipeline(b *testing.B, log *demoLog, into string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	engineCPU := cpuOf(engineID)
 	b.StartTimer()
 	began := time.Now()
 	if err := a.Run(b.Context()); err != nil {
@@ -98,12 +103,56 @@ func pipeline(b *testing.B, log *demoLog, into string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	st := a.Status()
-	if st.Logs[0].Delivered != log.Size || st.Logs[0].Verified != log.Size {
-		b.Fatalf("not done: %+v", st.Logs[0])
+	status := a.Status()
+	if l := status.Logs[0]; l.Delivered != log.Size || l.Verified != log.Size {
+		b.Fatalf("not done: %+v", l)
 	}
 	b.ReportMetric(float64(log.Size)/took.Seconds(), "entries/s")
 	b.ReportMetric(perEntry(after.cpu-before.cpu, log.Size), "us/entry")
-	b.ReportMetric(float64(st.WAL.Appended)/float64(log.Size), "WAL-B/entry")
+	b.ReportMetric(float64(status.WAL.Appended)/float64(log.Size), "WAL-B/entry")
+	if st != nil {
+		b.ReportMetric(perEntry(cpuOf(engineID)-engineCPU, log.Size), "engine-us/entry")
+		merge(b, st, log.Size)
+		b.ReportMetric(perEntry(cpuOf(engineID)-engineCPU, log.Size), "engine-merged-us/entry")
+	}
 	b.StartTimer()
+}
+
+// merge merges every table into one part per partition, and says how large
+// they are then.
+func merge(b *testing.B, st *store.Store, entries uint64) {
+	for _, table := range []string{"ledger", "certs", "profiles", "name_certs", "names", "issuers", "problems"} {
+		if err := st.Exec(b.Context(), "OPTIMIZE TABLE "+st.Database()+"."+table+" FINAL"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	sum, err := st.Summary(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var bytes uint64
+	for _, t := range sum.Tables {
+		bytes += t.Bytes
+		b.Logf("merged: %-12s %8d rows in %2d parts %10d bytes %7.2f B/entry %7.2f B/row", t.Name, t.Rows, t.Parts, t.Bytes, float64(t.Bytes)/float64(entries), float64(t.Bytes)/float64(max(t.Rows, 1)))
+	}
+	b.ReportMetric(float64(bytes)/float64(entries), "merged-B/entry")
+}
+
+// flushBytes is the size of a flush: the program's default unless told.
+func flushBytes(b testing.TB) int {
+	s := os.Getenv("BENCH_FLUSH_BYTES")
+	if s == "" {
+		return 64e6
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1<<16 {
+		b.Fatalf("BENCH_FLUSH_BYTES=%s is not a number of bytes", s)
+	}
+	return n
+}
+
+// cpuOf is the processor time of a process, 0 if there is none.
+func cpuOf(pid int) time.Duration {
+	u, _ := used(pid)
+	return u.cpu
 }
