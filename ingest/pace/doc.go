@@ -21,7 +21,11 @@
 //   - After that the rate grows by a fiftieth per hundred answers (at least a
 //     second apart).
 //   - Failures that are no refusals (5xx, resets, HTML) lower the rate by 0.7
-//     once per epoch when they are more than a twentieth of the last window.
+//     once per epoch when they are more than a twentieth of the last window,
+//     but not below one request in ten seconds. They say nothing about the
+//     limit: once there are answers again, the rate grows as at start-up until
+//     it is where it was.
+//   - Requests that we broke off ourselves count as nothing.
 //   - Requests in flight are capped.
 //
 // Polls of heads are served before data (their class is [ctlog.ClassHead]), so

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const (
 	minRate         = 1.0 / 300 // one request in five minutes
 	maxRate         = 100_000
 	maxFreeze       = 5 * time.Minute
+	timerSlack      = 2 * time.Millisecond
+	failureFloor    = 0.1 // requests per second below which failures do not push the rate
 )
 
 // Pacer is the turnstile of one rate domain.
@@ -39,7 +42,8 @@ type Pacer struct {
 	epoch    int // grows with every reaction; tickets remember theirs
 
 	startup  bool
-	answers  int // since the last change of rate
+	good     float64 // the rate before failures lowered it; 0 if they did not
+	answers  int     // since the last change of rate
 	changed  time.Time
 	canary   int // refusals in a row
 	window   int // answers and failures in the present window
@@ -72,6 +76,9 @@ func (p *Pacer) Acquire(ctx context.Context, class ctlog.Class) (ctlog.Ticket, e
 		queue = 0
 	}
 	p.mu.Lock()
+	if now := time.Now(); p.turn == nil && p.next.Before(now) {
+		p.next = now // nobody waits: an idle domain has not saved up launches
+	}
 	p.waiting[queue] = append(p.waiting[queue], w)
 	p.elect()
 	p.mu.Unlock()
@@ -97,22 +104,32 @@ func (p *Pacer) Acquire(ctx context.Context, class ctlog.Class) (ctlog.Ticket, e
 		full := p.inFlight >= p.o.MaxInFlight
 		p.mu.Unlock()
 
-		var clock <-chan time.Time
-		if wait > 0 {
-			timer := time.NewTimer(wait)
-			defer timer.Stop()
-			clock = timer.C
-		} else if !full {
+		if wait <= 0 && !full {
 			continue
 		}
-		select {
-		case <-clock:
-		case <-p.wake: // a rate changed, a freeze began, a place came free
-		case <-ctx.Done():
+		if !p.watch(ctx, wait) {
 			p.leave(w)
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// watch waits for the clock, if wait is positive, or for something to change:
+// a rate, a freeze, a place in flight. It reports whether ctx lasts.
+func (p *Pacer) watch(ctx context.Context, wait time.Duration) bool {
+	var clock <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		clock = timer.C
+	}
+	select {
+	case <-clock:
+	case <-p.wake:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // elect gives the turn to the first waiter, if nobody has it.
@@ -152,17 +169,16 @@ func (p *Pacer) leave(w *waiter) {
 // launch books a request that leaves now.
 func (p *Pacer) launch(now time.Time) *ticket {
 	gap := (0.995 + 0.01*rand.Float64()) / p.rate
-	if p.next.Before(now.Add(-time.Second)) {
-		p.next = now // an idle domain has not saved up launches
+	// What is late by the timer's coarseness is caught up with. What is late
+	// for another reason, a freeze or too many in flight, is not: limits that
+	// know no burst refuse it.
+	if late := now.Add(-timerSlack); p.next.Before(late) {
+		p.next = late
+	}
+	if p.next.Before(p.frozen) {
+		p.next = p.frozen
 	}
 	p.next = p.next.Add(time.Duration(gap * float64(time.Second)))
-	if p.next.Before(now) {
-		// Late by less than a second: the timer's coarseness, not idleness. Let
-		// the schedule catch up, but never faster than four at once.
-		if floor := now.Add(-time.Duration(4 * gap * float64(time.Second))); p.next.Before(floor) {
-			p.next = floor
-		}
-	}
 	p.inFlight++
 	p.requests++
 	return &ticket{p: p, epoch: p.epoch}
@@ -185,6 +201,8 @@ func (p *Pacer) done(epoch int, o ctlog.Outcome) {
 	switch {
 	case o.Status == 429 || o.Status == 503 && o.RetryAfter > 0:
 		p.refused(now, epoch, o.RetryAfter)
+	case errors.Is(o.Err, context.Canceled):
+		// We broke it off ourselves.
 	case o.Err != nil || o.Status == 0 || o.Status >= 500:
 		p.failed(now, epoch)
 	default:
@@ -201,17 +219,22 @@ func (p *Pacer) answered(now time.Time) {
 	p.answers++
 	p.roll()
 	need, grow := 100, 1.02
-	if p.startup {
+	if p.startup || p.rate < p.good {
 		need, grow = 10, 1.5
 	}
-	if p.answers >= need && now.Sub(p.changed) >= time.Second {
-		p.set(now, p.rate*grow)
+	if p.answers < need || now.Sub(p.changed) < time.Second {
+		return
 	}
+	rate := p.rate * grow
+	if !p.startup && p.rate < p.good && rate >= p.good {
+		rate, p.good = p.good, 0
+	}
+	p.set(now, rate)
 }
 
 func (p *Pacer) refused(now time.Time, epoch int, retryAfter time.Duration) {
 	p.refusals++
-	p.startup = false
+	p.startup, p.good = false, 0
 	freeze := retryAfter + time.Duration(rand.Float64()*0.1*float64(retryAfter))
 	if epoch == p.epoch {
 		if p.canary == 0 {
@@ -236,7 +259,8 @@ func (p *Pacer) failed(now time.Time, epoch int) {
 		p.startup = false
 		p.epoch++
 		p.window, p.failures = 0, 0
-		p.set(now, p.rate*0.7)
+		p.good = max(p.good, p.rate)
+		p.set(now, max(p.rate*0.7, min(p.rate, failureFloor)))
 	}
 }
 
