@@ -16,10 +16,12 @@
 //   - Refusal (429, or 503 with Retry-After): the whole domain is frozen for
 //     Retry-After plus up to a tenth, or, where there is none, for 1.5 spacings
 //     doubling with every refused canary up to five minutes. The first refusal
-//     of an epoch lowers the rate to 0.85 of it; refusals of requests that were
+//     of an epoch lowers the rate to 0.95 of it, and to 0.85 where no growth
+//     has been seen to hold since the last one; refusals of requests that were
 //     already on their way when the pacer reacted lower nothing.
-//   - After that the rate grows by a fiftieth per hundred answers (at least a
-//     second apart).
+//   - After that the rate grows by a fiftieth per hundred answers, at least a
+//     second and ten times what the last refusal cost apart; by more after
+//     eight, and after sixteen, such steps without a refusal.
 //   - Failures that are no refusals (5xx, resets, HTML) lower the rate by 0.7
 //     once per epoch when they are more than a twentieth of the last window,
 //     but not below one request in ten seconds. They say nothing about the
@@ -33,7 +35,7 @@
 //
 // # Limits
 //
-// This is additive growth with multiplicative decrease: it stays within a few
+// This is stepwise growth with multiplicative decrease: it stays within a few
 // per cent of a limit it has found, and keeps asking. A controller that
 // measures the delivered rate can replace it behind [ctlog.Pacer].
 package pace

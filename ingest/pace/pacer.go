@@ -23,6 +23,7 @@ const (
 	minRate         = 1.0 / 300 // one request in five minutes
 	maxRate         = 100_000
 	maxFreeze       = 5 * time.Minute
+	maxPenalty      = time.Minute
 	timerSlack      = 2 * time.Millisecond
 	failureFloor    = 0.1 // requests per second below which failures do not push the rate
 )
@@ -45,8 +46,10 @@ type Pacer struct {
 	good     float64 // the rate before failures lowered it; 0 if they did not
 	answers  int     // since the last change of rate
 	changed  time.Time
-	canary   int // refusals in a row
-	window   int // answers and failures in the present window
+	steps    int           // of growth since the last reaction to a refusal
+	penalty  time.Duration // what the last refusal cost
+	canary   int           // refusals in a row
+	window   int           // answers and failures in the present window
 	failures int
 	refusals uint64
 	requests uint64
@@ -218,13 +221,19 @@ func (p *Pacer) answered(now time.Time) {
 	p.canary = 0
 	p.answers++
 	p.roll()
-	need, grow := 100, 1.02
-	if p.startup || p.rate < p.good {
-		need, grow = 10, 1.5
+	need, grow, rest := 100, 1.02, max(time.Second, 10*p.penalty)
+	switch {
+	case p.startup || p.rate < p.good:
+		need, grow, rest = 10, 1.5, time.Second
+	case p.steps >= 16:
+		grow = 1.2 // the limit is not where it was
+	case p.steps >= 8:
+		grow = 1.05
 	}
-	if p.answers < need || now.Sub(p.changed) < time.Second {
+	if p.answers < need || now.Sub(p.changed) < rest {
 		return
 	}
+	p.steps++
 	rate := p.rate * grow
 	if !p.startup && p.rate < p.good && rate >= p.good {
 		rate, p.good = p.good, 0
@@ -234,11 +243,16 @@ func (p *Pacer) answered(now time.Time) {
 
 func (p *Pacer) refused(now time.Time, epoch int, retryAfter time.Duration) {
 	p.refusals++
+	lower := 0.95
+	if p.startup || p.steps == 0 {
+		lower = 0.85 // no rate below this one has been seen to hold
+	}
 	p.startup, p.good = false, 0
 	freeze := retryAfter + time.Duration(rand.Float64()*0.1*float64(retryAfter))
 	if epoch == p.epoch {
 		if p.canary == 0 {
-			p.set(now, p.rate*0.85)
+			p.set(now, p.rate*lower)
+			p.steps = 0
 		}
 		p.canary++
 		p.epoch++
@@ -247,6 +261,7 @@ func (p *Pacer) refused(now time.Time, epoch int, retryAfter time.Duration) {
 		doublings := min(max(p.canary-1, 0), 16)
 		freeze = min(time.Duration(1.5/p.rate*float64(time.Second))<<doublings, maxFreeze)
 	}
+	p.penalty = min(freeze, maxPenalty)
 	if until := now.Add(freeze); until.After(p.frozen) {
 		p.frozen = until
 	}

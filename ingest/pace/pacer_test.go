@@ -357,7 +357,7 @@ func TestServerModels(t *testing.T) {
 			used := float64(s.served) / (s.rate * measured.Seconds())
 			refused := float64(s.refused) / float64(s.served+s.refused)
 			t.Logf("%-28s %5.1f %% of the limit used, %5.2f %% refused", name, 100*used, 100*refused)
-			if used < 0.5 || refused > 0.1 {
+			if used < 0.9 || refused > 0.01 {
 				t.Errorf("%s: %.1f %% used, %.2f %% refused", name, 100*used, 100*refused)
 			}
 		})
