@@ -4,8 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -131,12 +131,18 @@ func (h *crashHarness) strike(plan crashPlan) crashKill {
 	if h.n > len(firstTargets) && !plan.early {
 		time.Sleep(time.Duration(h.rnd.Int64N(int64(roamMost))))
 	}
-	engine := 0
+	engine, pid := (*os.Process)(nil), 0
 	if plan.victim != killAppliance {
 		h.await("it has an engine", 20*time.Millisecond, crashPatience, func() bool {
-			engine = childOf(h.app.pid())
-			return engine != 0 && engine != h.deadEngine
+			if pid = childOf(h.app.pid()); pid == 0 || pid == h.deadEngine {
+				return false
+			}
+			// A handle on the process: the number may be another's by and by.
+			var err error
+			engine, err = os.FindProcess(pid)
+			return err == nil && parentOf(pid) == h.app.pid()
 		})
+		defer engine.Release()
 	}
 	linger := time.Duration(0)
 	if isOneOf(plan.step, insertSteps...) && h.rnd.IntN(3) > 0 {
@@ -147,17 +153,16 @@ func (h *crashHarness) strike(plan crashPlan) crashKill {
 	}
 	before := h.page.now()
 	if plan.victim != killAppliance {
-		if parentOf(engine) != h.app.pid() { // it was fenced meanwhile
+		if engine.Kill() != nil { // it was fenced meanwhile
 			return h.strike(plan)
 		}
-		_ = syscall.Kill(engine, syscall.SIGKILL)
 	}
 	if plan.victim == killEngine {
 		k := crashKill{plan.victim, h.page.now(), false}
 		k.dangerous = k.moment.dangerous(plan.victim) && before.dangerous(plan.victim)
 		// What delivery writes next is about its next attempt.
 		h.page.clearDelivery()
-		h.deadEngine, h.engineDied = engine, time.Now()
+		h.deadEngine, h.engineDied = pid, time.Now()
 		return k
 	}
 	h.app.kill()

@@ -251,19 +251,22 @@ func (l *crashLog) stats(ctx context.Context) (s ctlogtest.Stats, err error) {
 	return s, err
 }
 
-// feed keeps at least lead entries in the log that it has not served, until
-// stop is closed. When it returns the log has stopped growing: no request of
-// its is called back half-way.
-func (l *crashLog) feed(ctx context.Context, stop <-chan struct{}, lead uint64) error {
-	tick := time.NewTicker(100 * time.Millisecond)
+// feed lets the log grow as delivery goes on, until stop is closed, so that it
+// is never more than lead entries ahead: fetching then has something to do all
+// the time, and never much. When it returns the log has stopped growing: no
+// request of its is called back half-way.
+func (l *crashLog) feed(ctx context.Context, stop <-chan struct{}, lead uint64, delivered func(log string) (uint64, bool)) error {
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		s, err := l.stats(ctx)
-		if err == nil && s.Size-s.Distinct < lead {
-			err = l.ask(ctx, http.MethodPost, fmt.Sprintf("grow?n=%d", lead), &s)
-		}
-		if err != nil {
-			return fmt.Errorf("growing %s: %w", l.Name, err)
+		if n, ok := delivered(l.Name); ok {
+			s, err := l.stats(ctx)
+			if err == nil && s.Size < n+lead {
+				err = l.grow(ctx, crashPage)
+			}
+			if err != nil {
+				return fmt.Errorf("growing %s: %w", l.Name, err)
+			}
 		}
 		select {
 		case <-tick.C:
@@ -271,6 +274,11 @@ func (l *crashLog) feed(ctx context.Context, stop <-chan struct{}, lead uint64) 
 			return nil
 		}
 	}
+}
+
+func (l *crashLog) grow(ctx context.Context, n uint64) error {
+	var s ctlogtest.Stats
+	return l.ask(ctx, http.MethodPost, fmt.Sprintf("grow?n=%d", n), &s)
 }
 
 // tail returns the last lines of a file, for people.

@@ -35,7 +35,7 @@ var (
 const (
 	crashFlushRows = 300
 	crashWorkers   = 2
-	crashLead      = 3000 // entries that each log is ahead of what it has served
+	crashLead      = 4000 // entries that each log is ahead of what was delivered
 	crashPage      = 256  // entries per answer of a demo log
 
 	// maxRefetch bounds what one death may cost a log: the requests that a leg
@@ -145,7 +145,7 @@ func (h *crashHarness) run(ctx context.Context, seed uint64) {
 	stopGrowth := make(chan struct{})
 	var feeders errgroup.Group
 	for _, l := range h.logs {
-		feeders.Go(func() error { return l.feed(ctx, stopGrowth, crashLead) })
+		feeders.Go(func() error { return l.feed(ctx, stopGrowth, crashLead, h.delivered) })
 	}
 	began := time.Now()
 	h.start()
@@ -188,8 +188,7 @@ func (h *crashHarness) writeConfig() error {
 		"http":   map[string]any{"poll-interval": "100ms"},
 		"fetch":  map[string]any{"partial-age": "1s", "workers": crashWorkers},
 		"flush":  map[string]any{"rows": crashFlushRows, "interval": "100ms"},
-		// So small that fetching goes at the pace of delivery, and both go on.
-		"wal": map[string]any{"segment-size": "1MiB", "budget": "4MiB"},
+		"wal":    map[string]any{"segment-size": "1MiB"},
 	})
 	if err != nil {
 		return err
@@ -197,12 +196,27 @@ func (h *crashHarness) writeConfig() error {
 	return os.WriteFile(filepath.Join(h.dir, "config.yaml"), body, 0o600)
 }
 
-// start starts a life of the appliance. Most lives send no deduplication
-// tokens: that nothing is doubled must not depend on them.
+// start starts a life of the appliance, with something to fetch. Most lives
+// send no deduplication tokens: that nothing is doubled must not depend on
+// them. In some the WAL's budget is the brake.
 func (h *crashHarness) start() {
+	for _, l := range h.logs {
+		s, err := l.stats(h.t.Context())
+		if err == nil && s.Size-s.Distinct < crashPage {
+			err = l.grow(h.t.Context(), crashPage)
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+	}
 	h.page.clear()
 	cmd := exec.Command(h.exe, "run", "--config", filepath.Join(h.dir, "config.yaml"))
-	cmd.Env = append(os.Environ(), stepFileEnv+"="+h.page.path, fmt.Sprintf("CTAPPLIANCE_STORE_DEDUP_TOKENS=%v", h.rnd.IntN(4) == 0))
+	budget := "64MiB"
+	if h.rnd.IntN(4) == 0 {
+		budget = "4MiB"
+	}
+	cmd.Env = append(os.Environ(), stepFileEnv+"="+h.page.path,
+		fmt.Sprintf("CTAPPLIANCE_STORE_DEDUP_TOKENS=%v", h.rnd.IntN(4) == 0), "CTAPPLIANCE_WAL_BUDGET="+budget)
 	cmd.Stderr = h.out
 	h.dataRequests = h.requests()
 	h.lives++
@@ -272,6 +286,17 @@ func (h *crashHarness) resumed() {
 func (h *crashHarness) status() (st applianceStatus, ok bool) {
 	err := control(h.t.Context(), filepath.Join(h.dir, "data"), "GET", "/status", nil, &st)
 	return st, err == nil
+}
+
+// delivered is how many entries of a log the appliance has delivered.
+func (h *crashHarness) delivered(log string) (uint64, bool) {
+	st, ok := h.status()
+	for _, l := range st.Logs {
+		if ok && l.Name == log {
+			return l.Delivered, true
+		}
+	}
+	return 0, false
 }
 
 func (h *crashHarness) statusText() string {
