@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"ctappliance/schema"
 )
@@ -22,6 +23,7 @@ type memSink struct {
 	tokens     map[string]bool // of ledger inserts, when dedup
 	dedup      bool
 
+	slow   time.Duration                          // what Holds takes
 	fail   func(op string, f *schema.Flush) error // before the rows
 	failed func(op string, f *schema.Flush) error // after them
 	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
@@ -157,6 +159,7 @@ func (s *memSink) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proo
 }
 
 func (s *memSink) Holds(_ context.Context, r schema.Range) (bool, error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range s.ledger {
