@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -197,13 +198,15 @@ func TestBodyCutShort(t *testing.T) {
 func TestFenceStatements(t *testing.T) {
 	e := sharedEngine(t)
 	ctx := t.Context()
-	if err := e.FenceStatements(ctx, "fenced-1-"); err != nil {
+	// Prefixes of this run alone: a fence stays for as long as the engine.
+	one, two := "one-"+rand.Text()+"-", "two-"+rand.Text()+"-"
+	if err := e.FenceStatements(ctx, one); err != nil {
 		t.Fatal(err)
 	}
-	if status, body, code := call(t, e, url.Values{"query_id": {"fenced-1-t1"}}, "SELECT 1"); code != 394 || status == 200 {
+	if status, body, code := call(t, e, url.Values{"query_id": {one + "t1"}}, "SELECT 1"); code != 394 || status == 200 {
 		t.Errorf("a fenced statement ran: HTTP %d code %d %s", status, code, body)
 	}
-	if status, _, _ := call(t, e, url.Values{"query_id": {"fenced-10-t1"}}, "SELECT 1"); status != 200 {
+	if status, _, _ := call(t, e, url.Values{"query_id": {strings.TrimSuffix(one, "-") + "0-t1"}}, "SELECT 1"); status != 200 {
 		t.Errorf("another statement: HTTP %d", status)
 	}
 	if err := e.FenceStatements(ctx, ""); err == nil {
@@ -213,7 +216,7 @@ func TestFenceStatements(t *testing.T) {
 	pr, pw := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		req, _ := http.NewRequest("POST", e.URL()+"/?query_id=fenced-2-t1&query="+url.QueryEscape("INSERT INTO FUNCTION null('a UInt8') FORMAT TSV"), pr)
+		req, _ := http.NewRequest("POST", e.URL()+"/?query_id="+two+"t1&query="+url.QueryEscape("INSERT INTO FUNCTION null('a UInt8') FORMAT TSV"), pr)
 		req.SetBasicAuth(e.Credentials())
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
@@ -223,10 +226,15 @@ func TestFenceStatements(t *testing.T) {
 		resp.Body.Close()
 		done <- resp.StatusCode
 	}()
-	until(t, func() bool { return len(runningIDs(t, e, "fenced-2-")) == 1 })
+	until(t, func() bool {
+		if len(done) > 0 {
+			t.Fatal("the insert has ended before it began to run: HTTP ", <-done)
+		}
+		return len(runningIDs(t, e, two)) == 1
+	})
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if err := e.FenceStatements(short, "fenced-2-"); err == nil {
+	if err := e.FenceStatements(short, two); err == nil {
 		t.Error("the fence did not wait for a running insert")
 	}
 	io.WriteString(pw, "1\n")
@@ -234,7 +242,7 @@ func TestFenceStatements(t *testing.T) {
 	if got := <-done; got != 200 {
 		t.Errorf("the running insert: HTTP %d", got)
 	}
-	if err := e.FenceStatements(ctx, "fenced-2-"); err != nil {
+	if err := e.FenceStatements(ctx, two); err != nil {
 		t.Error(err)
 	}
 }
