@@ -40,7 +40,7 @@
 // # Settings
 //
 //	BENCH_ENTRIES    entries per log; default 120,000
-//	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 64,000,000
+//	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 48,000,000
 //	CTAPPLIANCE_DATA folder of captured entries of real logs, which then come
 //	                 first; default ../shared/data beside the folder with go.mod
 //

@@ -10,7 +10,7 @@ import (
 // (their bytes, their rows, and the rows in order), the ring, the program, and
 // answers under way.
 func (c *Config) memoryGoal(logs int) int64 {
-	return 144<<20 + 3*int64(c.Flush.Bytes) + int64(min(16*logs, 128))<<20
+	return 208<<20 + 3*int64(c.Flush.Bytes) + int64(min(16*logs, 128))<<20
 }
 
 // limitMemory makes the collector work harder before memory exceeds the goal.
