@@ -39,8 +39,8 @@ const (
 	crashPage      = 256  // entries per answer of a demo log
 
 	// maxRefetch bounds what one death may cost a log: the requests that a leg
-	// plans ahead (two per worker in the queue, one at its end, one before it),
-	// each repeated once, and a partial tile.
+	// plans ahead (two per worker in the queue, one behind it, one taken out)
+	// and a partial tile.
 	maxRefetch = (2*crashWorkers + 2 + 1) * crashPage
 )
 
