@@ -28,7 +28,8 @@ func engineCommand() *cli.Command {
 		Usage: "query the embedded ClickHouse, or serve it for curl and Grafana",
 		Description: "Without arguments: starts the embedded engine on the data directory (or finds the one of the running\n" +
 			"appliance), prints how to reach it and serves until Ctrl-C.\n" +
-			"With a statement: runs it with a reader's rights and prints the rows, tab-separated.\n\n" +
+			"With a statement: runs it with a reader's rights and prints the rows, tab-separated, or in the FORMAT that\n" +
+			"it ends with.\n\n" +
 			"   ctappliance engine \"SELECT count() FROM ct.ledger\"",
 		ArgsUsage: "[SQL]",
 		Flags:     append([]cli.Flag{&cli.IntFlag{Name: "rows", Usage: "print `N` rows at most", Value: 10_000}}, configFlags("data-dir", "engine", "store.database", "log")...),
@@ -53,6 +54,10 @@ func engineAction(c *cli.Context) error {
 		return err
 	}
 	defer stop()
+	out := forTerminal(c.App.Writer)
+	if endsWithFormat.MatchString(statement) {
+		return queryAsIs(c.Context, access.Reader, cfg.Store.Database, statement, out)
+	}
 	if statement != "" {
 		st, err := store.Open(c.Context, store.Config{DSN: access.DSN, Database: cfg.Store.Database, ReadOnly: true})
 		if err != nil {
@@ -63,9 +68,9 @@ func engineAction(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(c.App.Writer, strings.Join(answer.Columns, "\t"))
+		fmt.Fprintln(out, strings.Join(answer.Columns, "\t"))
 		for _, row := range answer.Rows {
-			fmt.Fprintln(c.App.Writer, strings.Join(row, "\t"))
+			fmt.Fprintln(out, strings.Join(row, "\t"))
 		}
 		if answer.More {
 			fmt.Fprintf(os.Stderr, "ctappliance: there are more rows; see --rows\n")
