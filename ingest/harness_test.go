@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,10 +86,14 @@ func life(t *testing.T, c Config, stop func(step string) bool) (st Status, stopp
 	var mu sync.Mutex
 	c.Step = func(step string) {
 		mu.Lock()
-		defer mu.Unlock()
-		if stop != nil && stop(step) {
+		end := stop != nil && stop(step)
+		if end {
 			stopped = true
 			cancel()
+		}
+		mu.Unlock()
+		if end && !strings.HasPrefix(step, "wal-") {
+			runtime.Goexit() // the deliverer does nothing more, as if it were killed
 		}
 	}
 	a, err := Open(c)

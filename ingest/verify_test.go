@@ -443,6 +443,37 @@ func TestNothingBehindAGap(t *testing.T) {
 	}
 }
 
+// A task whose worker gave up keeps the ones behind it waiting until the leg
+// has ended.
+func TestShortTaskWaitsForTheEnd(t *testing.T) {
+	l := sharedLog(t, ctlogtest.RFC6962)
+	synctest.Test(t, func(t *testing.T) {
+		log := dial(t, l)
+		a, err := Open(bubbleConfig(t, newMemSink(), log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		short := &task{from: 0, to: 64, out: make(chan fetched)}
+		close(short.out)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- (&conductor{f: a.followers[0], s: &span{to: 900}}).appendTask(ctx, short)
+		}()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			t.Errorf("it ended before the leg did: %v", err)
+		default:
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // Rows that an honest server acknowledged and lost before the WAL was trimmed
 // come back from the WAL, with an alarm (I3). Tokens that the server remembers
 // for rows that it lost do not stand in the way.
