@@ -59,7 +59,7 @@ func config(t *testing.T, sink Sink, logs ...*testLog) Config {
 // run opens and runs an appliance until it is done.
 func run(t *testing.T, c Config) Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a, err := Open(c)
 	if err != nil {

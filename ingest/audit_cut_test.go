@@ -168,11 +168,11 @@ func TestInterval(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
 		time.Sleep(29 * time.Second)
-		if n := len(sink.ledger); n != 0 {
+		if n := sink.count(); n != 0 {
 			t.Errorf("%d rows before the interval was over", n)
 		}
 		time.Sleep(5 * time.Second)
-		if n := len(sink.ledger); n != 10 {
+		if n := sink.count(); n != 10 {
 			t.Errorf("%d rows after it", n)
 		}
 		cancel()

@@ -114,6 +114,13 @@ func (s *memSink) settle() {
 	}
 }
 
+// count returns the number of entries in the ledger.
+func (s *memSink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ledger)
+}
+
 // mend ends all faults.
 func (s *memSink) mend() {
 	s.mu.Lock()
