@@ -39,7 +39,7 @@ type Appliance struct {
 	followers  []*follower
 	auditor    *auditor
 
-	planning sync.Mutex // held while ground is looked for and given to new spans
+	planning chan struct{} // full while ground is looked for and given to new spans; who waits for it heeds its ctx
 
 	fetchMemory *semaphore.Weighted
 	lifeStart   uint64            // first WAL seq of this life
@@ -98,7 +98,7 @@ func Open(c Config) (a *Appliance, err error) {
 		fetchMemory: semaphore.NewWeighted(c.FetchMemory),
 		spans:       &spanTable{byID: map[uint64]*span{}, next: 1},
 		recovered:   map[uint64]uint64{},
-		hurry:       make(chan struct{}, 1), touched: make(chan struct{}, 1)}
+		hurry:       make(chan struct{}, 1), planning: make(chan struct{}, 1), touched: make(chan struct{}, 1)}
 	if a.unlock, err = durable.Lock(filepath.Join(c.Dir, "lock")); err != nil {
 		var locked *durable.LockedError
 		if errors.As(err, &locked) {
@@ -226,8 +226,12 @@ func (a *Appliance) haltError() error {
 // a second appliance.
 func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint64) ([]*span, error) {
 	var added []*span
-	a.planning.Lock() // what is free now must be free when it is taken
-	defer a.planning.Unlock()
+	select { // what is free now must be free when it is taken
+	case a.planning <- struct{}{}:
+		defer func() { <-a.planning }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	for _, r := range subtract(from, to, a.spans.covered(log)) {
 		r.Log = schema.ShortID(log)
 		doubtful, err := a.holdsRetrying(ctx, r)
