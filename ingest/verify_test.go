@@ -455,6 +455,7 @@ func TestShortTaskWaitsForTheEnd(t *testing.T) {
 		}
 		defer a.Close()
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		short := &task{from: 0, to: 64, out: make(chan fetched)}
 		close(short.out)
 		ended := make(chan error, 1)
