@@ -88,6 +88,9 @@ func TestBothProtocols(t *testing.T) {
 			t.Errorf("%s: %d entries fetched more than once", l.client.Info().Name, n)
 		}
 	}
+	if d := st.Delivery; d.InsertErrors != 0 || d.Reinserted != 0 {
+		t.Errorf("a store without faults: %+v", d) // it wants dependents before ledger rows
+	}
 	for _, l := range st.Logs {
 		if l.State != "done" || l.Verified != l.Wanted || l.Delivered != l.Wanted {
 			t.Errorf("status: %+v", l)
