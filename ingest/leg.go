@@ -146,6 +146,11 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
 		for i := range b.Entries {
 			e := &b.Entries[i]
+			if e.Precert == nil {
+				// What the log sent in its place and nobody could take apart is kept
+				// where a precertificate would be: the parser says what is wrong.
+				e.Precert = e.Extra
+			}
 			f.hashes[i] = ctlog.LeafHash(e.Leaf)
 			f.size += entryOverhead + len(e.Leaf) + len(e.Precert) + 32*len(e.Chain)
 		}
