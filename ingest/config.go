@@ -46,8 +46,6 @@ type Config struct {
 	// themselves are not those that it signed halts again, as it must.
 	ResumeHalted bool
 
-	KeepDER bool // keep the DER of every row, not only of odd ones
-
 	Logger *slog.Logger
 	Step   func(string) // crash tests learn from it where the process is; nil = none
 

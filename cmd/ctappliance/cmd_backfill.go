@@ -40,6 +40,7 @@ func backfillCommand() *cli.Command {
 			&cli.StringFlag{Name: "submission-url", Usage: "submission prefix of a static log, if it is not the log's URL"},
 			&cli.Uint64Flag{Name: "start", Usage: "first `INDEX`"},
 			&cli.Uint64Flag{Name: "end", Usage: "`INDEX` behind the last entry; 0: the log's size now"},
+			resumeHaltedFlag(),
 			&cli.IntFlag{Name: "workers", Usage: "requests under way at once, `N` at most (fetch.workers)"},
 		}, configFlags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "log")...),
 		Action: backfill,
@@ -103,7 +104,7 @@ func backfill(c *cli.Context) error {
 	}
 	follow := ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{{From: start, To: end}}}
 	err = cfg.runPipeline(c.Context, []ingest.Follow{follow}, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
-		pc.UntilDone = true
+		pc.UntilDone, pc.ResumeHalted = true, c.Bool(resumeHalted)
 		return func(ctx context.Context, a *ingest.Appliance) { show.watch(ctx, info, a.Status) }
 	})
 	if err != nil {

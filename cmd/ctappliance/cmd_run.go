@@ -19,7 +19,7 @@ func runCommand() *cli.Command {
 		Usage: "follow the chosen logs for ever",
 		Description: "Follows every configured log: history first to last, then what is added. It may be stopped and\n" +
 			"killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is doing.",
-		Flags: configFlags(),
+		Flags: append([]cli.Flag{resumeHaltedFlag()}, configFlags()...),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, true)
 			if err != nil {
@@ -36,13 +36,24 @@ func runCommand() *cli.Command {
 			if err := cfg.makeDataDir(); err != nil {
 				return err
 			}
-			err = cfg.runPipeline(c.Context, logs, log, nil)
+			err = cfg.runPipeline(c.Context, logs, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
+				pc.ResumeHalted = c.Bool(resumeHalted)
+				return nil
+			})
 			if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
 				return nil // told to stop while it was starting
 			}
 			return err
 		},
 	}
+}
+
+const resumeHalted = "resume-halted"
+
+// resumeHaltedFlag is how an operator who has looked at the evidence lets a
+// halted log go on.
+func resumeHaltedFlag() cli.Flag {
+	return &cli.BoolFlag{Name: resumeHalted, Usage: "let logs go on that were halted because they did not verify; one that still does not halts again"}
 }
 
 // runPipeline opens the store and the pipeline and runs both with the control

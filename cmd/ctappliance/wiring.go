@@ -288,7 +288,7 @@ func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger)
 		WAL:       wal.Options{SegmentSize: int64(c.WAL.SegmentSize), Budget: int64(c.WAL.Budget), Reserve: int64(c.WAL.Reserve)},
 		FlushRows: c.Flush.Rows, FlushBytes: int(c.Flush.Bytes), FlushInterval: time.Duration(c.Flush.Interval),
 		ParseWorkers: workers, FetchWorkers: c.Fetch.Workers, PollInterval: time.Duration(c.HTTP.PollInterval), PartialAge: time.Duration(c.Fetch.PartialAge),
-		AuditInterval: time.Duration(c.AuditInterval), KeepDER: c.Store.KeepDER, Logger: log, Step: stepper(),
+		AuditInterval: time.Duration(c.AuditInterval), Logger: log, Step: stepper(),
 	}
 }
 
