@@ -22,6 +22,12 @@ func demoStart(entries uint64) uint64 { return entries - entries/10 }
 // demoSize is the size at which a log ends that started at start.
 func demoSize(start, entries uint64) uint64 { return start + entries/10 }
 
+// demoStep is the distance of two entries: over months, so that flushes cross
+// them, and never into the future.
+func demoStep(entries uint64) time.Duration {
+	return min(time.Minute, 100*24*time.Hour/time.Duration(max(entries, 1)))
+}
+
 func demoLogCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "log",
@@ -40,7 +46,7 @@ func demoLogCommand() *cli.Command {
 			}
 			o := ctlogtest.ServeOptions{
 				Port: c.Int("port"), Dir: c.String("list-dir"), Out: c.App.Writer, Stdin: os.Stdin,
-				Corpus: ctlogtest.CorpusOptions{Seed: c.Uint64("seed"), DataDir: c.String("captured"), Step: time.Minute},
+				Corpus: ctlogtest.CorpusOptions{Seed: c.Uint64("seed"), DataDir: c.String("captured"), Step: demoStep(c.Uint64("entries"))},
 			}
 			entries := c.Uint64("entries")
 			captured, err := capturedEntries(o.Corpus)
