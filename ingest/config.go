@@ -27,8 +27,8 @@ type Config struct {
 
 	ParseWorkers int   // default: number of cores
 	FetchWorkers int   // requests of one span under way; default 4
-	FetchMemory  int64 // bytes of answers under way, all logs together; default 128 MiB
-	RingMemory   int64 // bytes of batches kept for the parsers; default 64 MiB
+	FetchMemory  int64 // bytes of answers under way, all logs together; default 64 MiB
+	RingMemory   int64 // bytes of batches kept for the parsers; default 48 MiB
 
 	PollInterval time.Duration // between polls of a log's head; default 5 s
 	PartialAge   time.Duration // how long a static log's partial tile may wait to fill; default 5 min
@@ -118,8 +118,8 @@ func (c *Config) setDefaults() error {
 	def(&c.FlushInterval, 5*time.Second)
 	def(&c.ParseWorkers, 2)
 	def(&c.FetchWorkers, 4)
-	def(&c.FetchMemory, 128<<20)
-	def(&c.RingMemory, 64<<20)
+	def(&c.FetchMemory, 64<<20)
+	def(&c.RingMemory, 48<<20)
 	def(&c.PollInterval, 5*time.Second)
 	def(&c.PartialAge, 5*time.Minute)
 	def(&c.VerifyAge, 5*time.Minute)
