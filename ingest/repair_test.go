@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"testing"
+	"time"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/schema"
@@ -15,9 +16,6 @@ func TestRepair(t *testing.T) {
 	sink := newMemSink()
 	c := config(t, sink, l)
 	run(t, c)
-	for _, i := range []uint64{300, 301, 450} {
-		delete(sink.ledger, entryKey{l.id, i})
-	}
 	repaired := make(chan bool, 1)
 	sink.failed = func(op string, f *schema.Flush) error {
 		if op == "ledger" {
@@ -28,7 +26,18 @@ func TestRepair(t *testing.T) {
 		}
 		return nil
 	}
-	c.UntilDone = false
+	// As long as the WAL has the entries, trimming finds and mends it without
+	// the log: so let that be over.
+	trimmed := make(chan bool, 1)
+	c.Step = func(step string) {
+		if step == "wal-trim" {
+			select {
+			case trimmed <- true:
+			default:
+			}
+		}
+	}
+	c.UntilDone, c.FlushInterval = false, 50*time.Millisecond
 	a, err := Open(c)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +46,12 @@ func TestRepair(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- a.Run(ctx) }()
+	<-trimmed
+	sink.mu.Lock()
+	for _, i := range []uint64{300, 301, 450} {
+		delete(sink.ledger, entryKey{l.id, i})
+	}
+	sink.mu.Unlock()
 	id := l.client.Info().ID
 	r := SpanRequest{Log: hex.EncodeToString(id[:]), From: 290, To: 460}
 	if err := a.Repair(ctx, r); err != nil {
