@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -356,34 +355,3 @@ func (a *Appliance) setTrouble(what string) {
 // newWriter draws the high bits of a checkpoint's flush IDs: tokens of a lost
 // checkpoint must not be used again for other rows.
 func newWriter() uint64 { return rand.Uint64N(1<<23) + 1 }
-
-// SpanRequest asks a running appliance for a range of a log that it follows.
-type SpanRequest struct {
-	Log  string `json:"log"` // log ID, hex
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
-}
-
-// Backfill adds spans for the parts of a range that no span covers yet.
-func (a *Appliance) Backfill(ctx context.Context, r SpanRequest) error {
-	if r.From >= r.To {
-		return fmt.Errorf("range [%d,%d) is empty", r.From, r.To)
-	}
-	for _, f := range a.followers {
-		if hex.EncodeToString(f.info.ID[:]) != r.Log {
-			continue
-		}
-		if f.isHalted() {
-			return fmt.Errorf("%s is halted, see %s", f.info.Name, a.evidenceDir())
-		}
-		added, err := a.addSpans(ctx, f.info.ID, r.From, r.To)
-		if err != nil {
-			return err
-		}
-		for _, s := range added {
-			f.enqueue(s)
-		}
-		return nil
-	}
-	return errors.New("the log is not among those that it follows; add it to the configuration, or use another data directory")
-}

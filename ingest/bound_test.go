@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"testing"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
@@ -56,6 +57,7 @@ func TestRepairsAlone(t *testing.T) {
 	sink := newMemSink()
 	c := config(t, sink, l)
 	run(t, c)
+	trimAll(t, c)
 	delete(sink.ledger, entryKey{l.id, 777})
 	if err := l.Grow(500); err != nil {
 		t.Fatal(err)
@@ -65,6 +67,27 @@ func TestRepairsAlone(t *testing.T) {
 	run(t, c)
 	if err := sink.check(l.id, 0, 2_000); err != nil {
 		t.Error(err)
+	}
+}
+
+// trimAll runs an appliance until the WAL of former lives is gone: as long as
+// it has the entries, trimming mends the ledger without the log.
+func trimAll(t *testing.T, c Config) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	c.UntilDone = false
+	c.Step = func(step string) {
+		if step == "wal-trim" {
+			cancel()
+		}
+	}
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
 

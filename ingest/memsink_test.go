@@ -190,8 +190,6 @@ func (s *memSink) Indices(_ context.Context, r schema.Range) ([]uint64, error) {
 	return out, nil
 }
 
-func (s *memSink) Epoch(context.Context) (string, error) { return "1", nil }
-
 func (s *memSink) PutLogs(_ context.Context, logs []schema.Log) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

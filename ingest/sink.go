@@ -32,10 +32,6 @@ type Sink interface {
 	// without repeats.
 	Indices(ctx context.Context, r schema.Range) ([]uint64, error)
 
-	// Epoch identifies the server's present life. What was acknowledged in an
-	// epoch is durable while it lasts.
-	Epoch(ctx context.Context) (string, error)
-
 	// PutLogs writes rows of table logs.
 	PutLogs(ctx context.Context, logs []schema.Log) error
 }

@@ -261,14 +261,6 @@ func (p *patientSink) Indices(ctx context.Context, r schema.Range) ([]uint64, er
 	return st.Indices(ctx, r)
 }
 
-func (p *patientSink) Epoch(ctx context.Context) (string, error) {
-	st, err := p.get(ctx)
-	if err != nil {
-		return "", err
-	}
-	return st.Epoch(ctx)
-}
-
 func (p *patientSink) PutLogs(ctx context.Context, logs []schema.Log) error {
 	st, err := p.get(ctx)
 	if err != nil {
