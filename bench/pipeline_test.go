@@ -23,8 +23,11 @@ func (n *nowhere) InsertDependents(context.Context, *schema.Flush) error { n.flu
 func (*nowhere) InsertLedger(context.Context, *schema.Flush, func(*schema.Row) bool) error {
 	return nil
 }
-func (*nowhere) Fence(context.Context, uint64) error                     { return nil }
-func (*nowhere) Holds(context.Context, schema.Range) (bool, error)       { return false, nil }
+func (*nowhere) Fence(context.Context, uint64) error { return nil }
+func (*nowhere) FenceAll(context.Context) error      { return nil }
+func (*nowhere) Highest(context.Context, schema.Range) (uint64, bool, error) {
+	return 0, false, nil
+}
 func (*nowhere) Epoch(context.Context) (string, error)                   { return "1", nil }
 func (*nowhere) PutLogs(context.Context, []schema.Log) error             { return nil }
 func (*nowhere) Indices(context.Context, schema.Range) ([]uint64, error) { return nil, nil }

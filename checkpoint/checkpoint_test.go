@@ -23,7 +23,7 @@ func sample(t *testing.T, dir string) *State {
 	want := &State{Spans: map[uint64]Span{}, Heads: map[[32]byte]Head{}}
 	for i := range uint64(6) {
 		if err := db.Update(func(tx *Tx) error {
-			want.Meta = Meta{Writer: 77, NextFlush: i + 1, DeliveredSeq: 100 * i, DoubtSeq: i}
+			want.Meta = Meta{Writer: 77, NextFlush: i + 1, DeliveredSeq: 100 * i, EpochSeq: i, Epoch: "boot"}
 			s := Span{ID: i + 1, Log: [32]byte{byte(i)}, Kind: KindBackfill, From: i, To: 1000 * (i + 1), Cursor: 500 + i, Frontier: []byte{1, 2, 3}, Delivered: 400 + i, Verified: i}
 			want.Spans[s.ID] = s
 			want.Heads[s.Log] = Head{Name: "log", Size: i, Raw: []byte("signed")}

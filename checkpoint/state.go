@@ -10,10 +10,11 @@ type State struct {
 
 // Meta is what there is one of.
 type Meta struct {
-	Writer       uint64 `json:"writer"`        // random, drawn when the checkpoint was created; high bits of every flush ID
+	Writer       uint64 `json:"writer"`        // random, drawn for each life of the process; high bits of its flush IDs; never 0
 	NextFlush    uint64 `json:"next_flush"`    // low bits of the next flush ID
 	DeliveredSeq uint64 `json:"delivered_seq"` // every WAL record below it is in the store
-	DoubtSeq     uint64 `json:"doubt_seq"`     // records below it may be in the store although no intent says so: count before inserting
+	Epoch        string `json:"epoch"`         // the store's life in which the newest records went in
+	EpochSeq     uint64 `json:"epoch_seq"`     // records from here to DeliveredSeq were acknowledged in Epoch
 }
 
 // Kinds of span.
@@ -35,9 +36,6 @@ type Span struct {
 	Delivered uint64   `json:"delivered"`
 	Verified  uint64   `json:"verified"` // [From, Verified) hangs under a signed root
 
-	// Doubtful spans cover ground whose rows may be in the ledger already: they
-	// count before they insert.
-	Doubtful bool `json:"doubtful,omitempty"`
 	// Halted is why the span no longer moves; empty while it does.
 	Halted string `json:"halted,omitempty"`
 }

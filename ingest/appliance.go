@@ -18,7 +18,6 @@ import (
 	"ctappliance/ingest/chain"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/internal/durable"
-	"ctappliance/schema"
 	"ctappliance/wal"
 )
 
@@ -45,7 +44,7 @@ type Appliance struct {
 	recovered   map[uint64]uint64 // by span: its cursor at lifeStart
 	fedFrom     map[uint64]uint64 // by span: where the WAL's undelivered records must go on
 	start       *checkpoint.State // as loaded and mended
-	fences      []uint64          // flushes of former lives that cannot be repeated and may still take effect
+	strays      []uint64          // flushes of former lives that cannot be cut again and may still take effect
 
 	hurry    chan struct{} // holds one: every span may have been fetched
 	touched  chan struct{} // holds one: a verified mark moved
@@ -175,7 +174,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	defer a.finished()
 	g, ctx := errgroup.WithContext(ctx)
 	rows := make(chan *parsed)
-	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, fences: a.fences, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
+	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, strays: a.strays, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
 	a.deliveredSeq.Store(d.meta.DeliveredSeq)
 	g.Go(func() error { return stopped(ctx, d.run(ctx, rows)) })
 	g.Go(func() error { return stopped(ctx, a.parse(ctx, d.meta.DeliveredSeq, rows)) })
@@ -220,9 +219,7 @@ func (a *Appliance) haltError() error {
 	return errors.Join(errs...)
 }
 
-// addSpans covers [from, to) of a log with new spans wherever no span does. Its
-// ground is doubtful where the ledger has rows already: a lost data directory,
-// a second appliance.
+// addSpans covers [from, to) of a log with new spans wherever no span does.
 func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint64) ([]*span, error) {
 	var added []*span
 	select { // what is free now must be free when it is taken
@@ -232,43 +229,17 @@ func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint6
 		return nil, ctx.Err()
 	}
 	for _, r := range subtract(from, to, a.spans.covered(log)) {
-		r.Log = schema.ShortID(log)
-		doubtful, err := a.holdsRetrying(ctx, r)
-		if err != nil {
-			return nil, err
-		}
 		kind := checkpoint.KindBackfill
 		if r.To == Forever {
 			kind = checkpoint.KindTail
 		}
 		s := a.spans.add(log, kind, r.From, r.To)
-		s.doubtful = doubtful
 		if err := a.checkpoint.Update(func(tx *checkpoint.Tx) error { return tx.PutSpan(s.save()) }); err != nil {
 			return nil, err
 		}
 		added = append(added, s)
 	}
 	return added, nil
-}
-
-// holdsRetrying asks whether the ledger has rows of r, waiting for a store that
-// is away.
-func (a *Appliance) holdsRetrying(ctx context.Context, r schema.Range) (bool, error) {
-	for try := 1; ; try++ {
-		holds, err := a.c.Sink.Holds(ctx, r)
-		if err == nil {
-			return holds, nil
-		}
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		if try == 1 {
-			a.c.Logger.Warn("store does not answer", "err", err)
-		}
-		if !sleep(ctx, min(backoff(try), storeRetryMax)) {
-			return false, ctx.Err()
-		}
-	}
 }
 
 // startSpan has a conductor started for a span that was added in mid-life.
@@ -352,6 +323,7 @@ func (a *Appliance) setTrouble(what string) {
 	a.trouble = what
 }
 
-// newWriter draws the high bits of a checkpoint's flush IDs: tokens of a lost
-// checkpoint must not be used again for other rows.
+// newWriter draws the high bits of a life's flush IDs: the tokens of a
+// checkpoint that was lost, or that comes back older than it was, must not be
+// used again for other rows.
 func newWriter() uint64 { return rand.Uint64N(1<<23) + 1 }

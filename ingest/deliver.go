@@ -26,9 +26,11 @@ type deliverer struct {
 	// intents are cuts that a former life may have attempted; they are cut the
 	// same way again and resolved.
 	intents []checkpoint.Intent
-	fences  []uint64          // flushes that may still take effect and are not cut again
+	strays  []uint64          // flushes that may still take effect and are not cut again
+	fenced  bool              // nothing of a former life can still take effect
 	fed     map[uint64]uint64 // by span: the end of what was taken into flushes
 	resumed bool              // everything that former lives wrote has been taken
+	epoch   string            // of the store, in which the last flush went in
 
 	unproven []unproven // delivered in this life, not yet proven for trimming; ascending by seq
 	lifeFrom uint64     // the delivered mark at start: what lies below it is read from the WAL to be proven
@@ -171,14 +173,17 @@ func (d *deliverer) deliver(ctx context.Context, f *flush) error {
 			return ignoreStop(ctx, err)
 		}
 		d.a.c.Step("intent")
-		flush := f.materialise(intent.ID, intent.Generation)
-		if err := d.insert(ctx, flush, &intent, attempted || d.doubtful(f)); err != nil {
+		doubt, err := d.doubtful(ctx, f)
+		if err != nil {
+			return ignoreStop(ctx, err)
+		}
+		if err := d.insert(ctx, f.materialise(intent.ID, intent.Generation), &intent, attempted || doubt); err != nil {
 			return ignoreStop(ctx, err)
 		}
 	} else if attempted {
 		// The WAL lost all of it. What comes instead is counted, so what was
 		// attempted must be over.
-		d.fences = append(d.fences, intent.ID)
+		d.strays = append(d.strays, intent.ID)
 	}
 	if err := d.finish(ctx, f, intent); err != nil {
 		return ignoreStop(ctx, err)
@@ -200,21 +205,6 @@ func (d *deliverer) intentOf(f *flush) (in checkpoint.Intent, attempted bool) {
 	return in, false
 }
 
-// doubtful says whether rows of f may be in the ledger although no intent says
-// so: after the checkpoint was lost, in a repair, or on ground that had rows
-// when the span began.
-func (d *deliverer) doubtful(f *flush) bool {
-	if f.first < d.meta.DoubtSeq {
-		return true
-	}
-	for _, r := range f.ranges {
-		if s := d.a.spans.get(r.Span); s == nil || s.doubtful || s.kind == checkpoint.KindRepair {
-			return true
-		}
-	}
-	return false
-}
-
 // finish makes everything durable that follows from the rows being there:
 // subtree roots first, then, in one transaction, the marks, the new repair
 // spans, and the intent's end.
@@ -231,6 +221,9 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 	}
 	meta := d.meta
 	meta.DeliveredSeq = f.next
+	if f.count > 0 && d.epoch != meta.Epoch {
+		meta.Epoch, meta.EpochSeq = d.epoch, f.first
+	}
 	ends := map[uint64]uint64{}
 	for _, r := range f.ranges {
 		ends[r.Span] = max(ends[r.Span], r.To)
@@ -240,7 +233,7 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 		ends[h.span.id] = max(ends[h.span.id], h.to)
 		repairs = append(repairs, d.newRepair(h))
 	}
-	intent.Fence = slices.Contains(d.fences, intent.ID)
+	intent.Fence = slices.Contains(d.strays, intent.ID)
 	err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
 		errs := []error{tx.PutMeta(meta)}
 		if intent.Fence {
@@ -283,7 +276,6 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 // newRepair enters a span that fetches a hole again. The caller saves it.
 func (d *deliverer) newRepair(h hole) *span {
 	repair := d.a.spans.add(h.span.log, checkpoint.KindRepair, h.from, h.to)
-	repair.doubtful = true
 	d.a.c.Logger.Warn("range lost from WAL, fetching it again", "span", h.span.id, "from", h.from, "to", h.to)
 	return repair
 }

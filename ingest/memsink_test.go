@@ -23,7 +23,8 @@ type memSink struct {
 	tokens     map[string]bool // of ledger inserts, when dedup
 	dedup      bool
 
-	slow   time.Duration                          // what Holds takes
+	epoch  int                                    // the store's life
+	slow   time.Duration                          // what Highest takes
 	fail   func(op string, f *schema.Flush) error // before the rows
 	failed func(op string, f *schema.Flush) error // after them
 	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
@@ -165,16 +166,43 @@ func (s *memSink) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proo
 	return out, nil
 }
 
-func (s *memSink) Holds(_ context.Context, r schema.Range) (bool, error) {
+func (s *memSink) FenceAll(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin("fence all", nil); err != nil {
+		return err
+	}
+	for id, held := range s.held {
+		for _, take := range held {
+			take()
+		}
+		delete(s.held, id)
+	}
+	return nil
+}
+
+func (s *memSink) Epoch(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin("epoch", nil); err != nil {
+		return "", err
+	}
+	return fmt.Sprint(s.epoch), nil
+}
+
+func (s *memSink) Highest(_ context.Context, r schema.Range) (top uint64, ok bool, err error) {
 	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.begin("highest", nil); err != nil {
+		return 0, false, err
+	}
 	for k := range s.ledger {
 		if k.log == r.Log && k.index >= r.From && k.index < r.To {
-			return true, nil
+			top, ok = max(top, k.index), true
 		}
 	}
-	return false, nil
+	return top, ok, nil
 }
 
 func (s *memSink) Indices(_ context.Context, r schema.Range) ([]uint64, error) {

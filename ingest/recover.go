@@ -20,8 +20,9 @@ func (a *Appliance) recover() error {
 	a.lifeStart = a.wal.Next()
 	fresh := state.Meta.Writer == 0
 	if fresh {
-		state.Meta = checkpoint.Meta{Writer: newWriter(), NextFlush: 1, DeliveredSeq: a.wal.First(), DoubtSeq: a.wal.Next()}
+		state.Meta = checkpoint.Meta{DeliveredSeq: a.wal.First()}
 	}
+	state.Meta.Writer, state.Meta.NextFlush = newWriter(), 1
 	for _, c := range state.Spans {
 		s, err := restore(c)
 		if err != nil {
@@ -49,11 +50,9 @@ func (a *Appliance) recover() error {
 			a.alarm(fmt.Sprintf("checkpoint is ahead of the WAL: delivered up to record %d, the WAL ends at %d; the WAL was lost or exchanged", seq, a.wal.Next()))
 		}
 		state.Meta.DeliveredSeq = min(max(seq, a.wal.First()), a.wal.Next())
-		state.Meta.DoubtSeq = a.wal.Next()
 	}
 	changed := a.sortIntents(state)
 	for _, s := range a.spans.byID {
-		s.doubtful = s.doubtful || fresh && s.cursor.Load() > s.from
 		if a.c.ResumeHalted {
 			s.halted.Store(nil)
 		}
@@ -71,28 +70,20 @@ func (a *Appliance) recover() error {
 }
 
 // sortIntents leaves in state the one intent whose cut can be repeated, and
-// turns the others into fences: their rows come again some other way and are
-// counted before, for which their inserts must be over. What they covered
-// beyond the cursors, which only a lost end of the WAL explains, is fetched
-// again and may be in the ledger already.
+// turns the others into strays: their rows come again some other way, and by
+// then their inserts must be over.
 func (a *Appliance) sortIntents(state *checkpoint.State) (changed []checkpoint.Intent) {
 	var keep []checkpoint.Intent
 	for _, in := range state.Intents {
-		for _, r := range in.Ranges {
-			if s := a.spans.byID[r.Span]; s != nil && r.To > s.cursor.Load() {
-				s.doubtful = true
-			}
-		}
 		if !in.Fence && in.First == state.Meta.DeliveredSeq && in.Next > in.First && in.Next <= a.wal.Next() {
 			keep = append(keep, in)
 			continue
 		}
 		if !in.Fence {
 			in.Fence = true
-			state.Meta.DoubtSeq = max(state.Meta.DoubtSeq, min(in.Next, a.wal.Next()))
 			changed = append(changed, in)
 		}
-		a.fences = append(a.fences, in.ID)
+		a.strays = append(a.strays, in.ID)
 	}
 	state.Intents = keep
 	return changed

@@ -62,7 +62,6 @@ func (a *Appliance) Repair(ctx context.Context, r SpanRequest) error {
 	}
 	for _, part := range subtract(r.From, r.To, mending) {
 		s := a.spans.add(f.info.ID, checkpoint.KindRepair, part.From, part.To)
-		s.doubtful = true
 		if err := a.checkpoint.Update(func(tx *checkpoint.Tx) error { return tx.PutSpan(s.save()) }); err != nil {
 			return err
 		}

@@ -4,23 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"ctappliance/checkpoint"
 	"ctappliance/schema"
 )
 
-// insert gets a flush into every table. In doubt it proves before it inserts;
-// otherwise it inserts once and proves only if that did not succeed.
+// insert gets a flush into every table, within one life of the store. In doubt
+// it proves before it inserts; otherwise it inserts once and proves only if
+// that did not succeed.
 func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.Intent, doubt bool) error {
-	tries := 0
-	for {
-		var err error
-		if doubt {
-			err = d.resolve(ctx, f, in)
-		} else {
-			err = d.first(ctx, f)
-		}
+	for tries := 1; ; tries++ {
+		err := d.attempt(ctx, f, in, doubt)
 		if err == nil {
 			d.a.setTrouble("")
 			return nil
@@ -28,29 +22,44 @@ func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		d.a.insertErrors.Add(1)
 		var refused *schema.RefusedError
 		if errors.As(err, &refused) {
-			if err := d.bisect(ctx, f, refused); err != nil {
+			if err := d.bisect(ctx, f, in, refused); err != nil {
 				return err
 			}
 		}
-		var fatal *fatalError
-		if errors.As(err, &fatal) {
+		doubt = true
+		if err := d.wait(ctx, tries, err); err != nil {
 			return err
 		}
-		doubt = true
-		tries++
-		wait := min(backoff(min(tries, 8)), storeRetryMax)
-		d.a.setTrouble("store: " + err.Error())
-		if tries == 1 {
-			d.a.c.Logger.Warn("insert failed", "flush", f.ID, "rows", len(f.Rows), "err", err, "retry_in", wait)
-		}
-		d.a.insertErrors.Add(1)
-		d.a.c.Step("retry")
-		if !sleep(ctx, wait) {
-			return ctx.Err()
-		}
 	}
+}
+
+// attempt tries a flush once, and notes the life of the store in which it
+// succeeded from beginning to end.
+func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint.Intent, doubt bool) error {
+	epoch, err := d.a.c.Sink.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if doubt {
+		err = d.resolve(ctx, f, in)
+	} else {
+		err = d.first(ctx, f)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := d.a.c.Sink.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if after != epoch {
+		return errEpochChanged
+	}
+	d.epoch = epoch
+	return nil
 }
 
 // first is a flush's first attempt: dependents first, the ledger last.
@@ -106,12 +115,20 @@ func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint
 		if len(still) == 0 {
 			return nil
 		}
-		in.Generation++
-		f.Generation = in.Generation
-		if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.PutIntent(*in) }); err != nil {
-			return &fatalError{err}
+		if err := d.nextGeneration(ctx, f, in); err != nil {
+			return err
 		}
 	}
+}
+
+// nextGeneration gives the flush's inserts a token that was never used.
+func (d *deliverer) nextGeneration(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
+	in.Generation++
+	f.Generation = in.Generation
+	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.PutIntent(*in) }); err != nil {
+		return &fatalError{err}
+	}
+	return nil
 }
 
 // entryKey names an entry across logs.
@@ -149,84 +166,6 @@ func (d *deliverer) lacking(ctx context.Context, f *schema.Flush) (map[entryKey]
 		}
 	}
 	return out, nil
-}
-
-// bisect finds the rows that the server refuses for good and turns each into a
-// row that only says so, keeping its bytes among the problems: one poisonous
-// certificate must not pin the WAL. Dependents are idempotent, so halves may
-// be tried as often as it takes.
-func (d *deliverer) bisect(ctx context.Context, f *schema.Flush, cause *schema.RefusedError) error {
-	d.a.c.Logger.Error("rows refused by the store, looking for them", "flush", f.ID, "table", cause.Table, "err", cause)
-	if err := d.dropRefusedIssuers(ctx, f); err != nil {
-		return err
-	}
-	bad, err := d.refusedRows(ctx, f, 0, len(f.Rows))
-	if err != nil {
-		return err
-	}
-	for _, i := range bad {
-		r := &f.Rows[i]
-		*r = schema.Row{LogID: r.LogID, Index: r.Index, Timestamp: r.Timestamp, EntryType: r.EntryType, TBSID: r.TBSID,
-			IssuerKeyHash: r.IssuerKeyHash, ParserVersion: r.ParserVersion, DER: r.DER, Fingerprint: r.Fingerprint,
-			Status: schema.StatusRefused, Error: "refused by the store: " + cause.Error()}
-		d.a.alarm(fmt.Sprintf("entry %d of log %016x was refused by the store and kept as a problem", r.Index, r.LogID))
-	}
-	return nil
-}
-
-// dropRefusedIssuers takes those chain certificates out of f that the server
-// refuses for good. They stay in the chain store.
-func (d *deliverer) dropRefusedIssuers(ctx context.Context, f *schema.Flush) error {
-	part := *f
-	part.Rows = nil
-	var good []schema.Issuer
-	for at, n := 0, len(f.Issuers); at < len(f.Issuers); {
-		part.Issuers = f.Issuers[at:min(at+n, len(f.Issuers))]
-		err := d.a.c.Sink.InsertDependents(ctx, &part)
-		var refused *schema.RefusedError
-		switch {
-		case err == nil:
-			good = append(good, part.Issuers...)
-			at += len(part.Issuers)
-		case !errors.As(err, &refused):
-			if !sleep(ctx, time.Second) {
-				return ctx.Err()
-			}
-		case len(part.Issuers) > 1:
-			n = 1 // one by one: there are few, and this is rare
-		default:
-			d.a.alarm(fmt.Sprintf("chain certificate %x was refused by the store and is left out: %v", part.Issuers[0].Fingerprint, refused))
-			at++
-		}
-	}
-	f.Issuers = good
-	return nil
-}
-
-// refusedRows returns the positions in f.Rows[from:to] that are refused.
-func (d *deliverer) refusedRows(ctx context.Context, f *schema.Flush, from, to int) ([]int, error) {
-	part := *f
-	part.Rows, part.Issuers = f.Rows[from:to], nil
-	err := d.a.c.Sink.InsertDependents(ctx, &part)
-	var refused *schema.RefusedError
-	switch {
-	case err == nil:
-		return nil, nil
-	case !errors.As(err, &refused):
-		if !sleep(ctx, time.Second) {
-			return nil, ctx.Err()
-		}
-		return d.refusedRows(ctx, f, from, to)
-	case to-from <= 1:
-		return []int{from}, nil
-	}
-	mid := (from + to) / 2
-	left, err := d.refusedRows(ctx, f, from, mid)
-	if err != nil {
-		return nil, err
-	}
-	right, err := d.refusedRows(ctx, f, mid, to)
-	return append(left, right...), err
 }
 
 // fatalError is an error of our own disk inside an attempt: no retry helps.

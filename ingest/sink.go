@@ -25,8 +25,18 @@ type Sink interface {
 	// Prove counts each range in the ledger; the answer has the same order.
 	Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proof, error)
 
-	// Holds reports whether the ledger has any entry of r, however long r is.
-	Holds(ctx context.Context, r schema.Range) (bool, error)
+	// FenceAll returns when no insert of any flush of a former life can still
+	// take effect.
+	FenceAll(ctx context.Context) error
+
+	// Epoch names the store's present life. What was acknowledged within one
+	// epoch is there for as long as that epoch lasts, and, being synced, after
+	// it; whether it really is, is seen to again when the epoch has changed.
+	Epoch(ctx context.Context) (string, error)
+
+	// Highest returns the highest index of r, however long r is, that the ledger
+	// holds; ok is false where it holds none.
+	Highest(ctx context.Context, r schema.Range) (index uint64, ok bool, err error)
 
 	// Indices returns the indices in r that the ledger holds, ascending,
 	// without repeats.

@@ -20,7 +20,12 @@ type span struct {
 	log      ctlog.Hash
 	kind     string
 	from, to uint64
-	doubtful bool // its rows may be in the ledger already: count before inserting
+
+	// Entries below ground may be in the ledger although the span's mark does not
+	// say so; they are counted before they are inserted. Found once per life,
+	// before the span's first flush; both belong to the deliverer.
+	ground  uint64
+	sounded bool
 
 	cursor    atomic.Uint64 // next index to fetch; everything below is in the WAL
 	verified  atomic.Uint64 // [from, verified) hangs under a signed root
@@ -75,7 +80,7 @@ func (s *span) save() checkpoint.Span {
 	c := checkpoint.Span{
 		ID: s.id, Log: s.log, Kind: s.kind, From: s.from, To: s.to,
 		Verified: s.verified.Load(), Cursor: s.cursor.Load(), Delivered: s.delivered.Load(),
-		Doubtful: s.doubtful, Halted: s.haltReason(),
+		Halted: s.haltReason(),
 	}
 	if p := s.saved.Load(); p != nil {
 		c.Cursor, c.Frontier = p.cursor, p.frontier
@@ -84,7 +89,7 @@ func (s *span) save() checkpoint.Span {
 }
 
 func restore(c checkpoint.Span) (*span, error) {
-	s := &span{id: c.ID, log: c.Log, kind: c.Kind, from: c.From, to: c.To, doubtful: c.Doubtful}
+	s := &span{id: c.ID, log: c.Log, kind: c.Kind, from: c.From, to: c.To}
 	if c.From > c.Delivered || c.Delivered > c.To || !slices.Contains(kinds, c.Kind) {
 		return nil, fmt.Errorf("span %d of the checkpoint makes no sense: kind %q, [%d,%d), delivered %d", c.ID, c.Kind, c.From, c.To, c.Delivered)
 	}

@@ -21,10 +21,7 @@ func (d *deliverer) rangeOf(r checkpoint.Range) schema.Range {
 	return schema.Range{Log: schema.ShortID(d.a.spans.get(r.Span).log), From: r.From, To: r.To}
 }
 
-// trim deletes the segments that are delivered whole, after the ledger has
-// been counted for every range in them (I3). What the count misses is parsed
-// from the WAL again and inserted: a server may have come back older than it
-// went.
+// trim deletes the segments that are delivered whole and settled (I3).
 func (d *deliverer) trim(ctx context.Context) error {
 	defer func(was bool) {
 		if was && !d.pinned {
@@ -35,11 +32,7 @@ func (d *deliverer) trim(ctx context.Context) error {
 		if seg.Active || seg.NextSeq > d.meta.DeliveredSeq {
 			break
 		}
-		ranges, err := d.rangesBelow(seg)
-		if err != nil {
-			return err
-		}
-		if err := d.proveOrRepeat(ctx, seg, merge(ranges)); err != nil {
+		if err := d.settle(ctx, seg); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -129,7 +122,7 @@ func (d *deliverer) eachRecord(from, to uint64, fn func(wal.Record) error) error
 		case errors.Is(err, io.EOF), err == nil && rec.Seq >= to:
 			return nil
 		case err != nil:
-			return fmt.Errorf("reading WAL: %w", err)
+			return &fatalError{fmt.Errorf("reading WAL: %w", err)}
 		case len(rec.Payload) == 0:
 			continue
 		}
@@ -139,55 +132,101 @@ func (d *deliverer) eachRecord(from, to uint64, fn func(wal.Record) error) error
 	}
 }
 
-// proveOrRepeat counts the ranges in the ledger and delivers the segment's
-// records again where rows are missing.
-func (d *deliverer) proveOrRepeat(ctx context.Context, seg wal.SegmentInfo, ranges []schema.Range) error {
+// settle ends with every row of a segment present in every table, and durable:
+// written and proven within one life of the store, which syncs what it
+// acknowledges.
+//
+// The ledger is counted for every range. What it misses is inserted again from
+// the segment: a server may have come back older than it went. And where the
+// store has been started anew since records went in, their rows are written
+// again, for the other tables cannot be counted: that changes nothing unless
+// something was lost.
+func (d *deliverer) settle(ctx context.Context, seg wal.SegmentInfo) error {
 	if err := d.fence(ctx); err != nil {
 		return err
 	}
-	f := &schema.Flush{Ranges: ranges}
+	epoch, err := d.a.c.Sink.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	ranges, err := d.rangesBelow(seg)
+	if err != nil {
+		return &fatalError{err}
+	}
+	f := &schema.Flush{Ranges: merge(ranges)}
 	lacking, err := d.lacking(ctx, f)
 	if err != nil {
 		return err
 	}
-	if len(lacking) == 0 {
-		return nil
+	again := min(seg.NextSeq, d.meta.EpochSeq) // up to here
+	if epoch != d.meta.Epoch || len(lacking) > 0 {
+		again = seg.NextSeq
 	}
-	d.a.alarm(fmt.Sprintf("the ledger lost %d acknowledged entries; inserting them again from the WAL", len(lacking)))
-	again := newFlush(seg.BaseSeq)
-	if err := d.eachRecord(seg.BaseSeq, seg.NextSeq, func(rec wal.Record) error {
-		r, err := decodeRecord(rec.Payload)
-		if err != nil {
-			return err
-		}
-		var p parsed
-		d.a.parseRecord(r, &p)
-		again.add(&p)
-		return nil
-	}); err != nil {
-		return err
+	if len(lacking) > 0 {
+		d.a.alarm(fmt.Sprintf("the ledger lost %d acknowledged entries; inserting them again from the WAL", len(lacking)))
 	}
-	if again.count > 0 {
-		// No restart repeats this cut: it counts anew, after a fence.
-		intent := checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush, Fence: true}
-		d.meta.NextFlush++
-		if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
-			return errors.Join(tx.PutIntent(intent), tx.PutMeta(d.meta))
-		}); err != nil {
-			return &fatalError{err}
-		}
-		if err := d.insert(ctx, again.materialise(intent.ID, 0), &intent, true); err != nil {
-			return err
-		}
-		d.fences = append(d.fences, intent.ID)
-		if err := d.fence(ctx); err != nil {
+	if again > seg.BaseSeq {
+		d.a.c.Logger.Info("store was started anew, writing undoubted rows again before trimming", "segment", seg.Name, "seq", seg.BaseSeq, "to", again)
+		if err := d.repeat(ctx, seg.BaseSeq, again); err != nil {
 			return err
 		}
 		if lacking, err = d.lacking(ctx, f); err != nil {
 			return err
 		}
 	}
+	after, err := d.a.c.Sink.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if after != epoch {
+		return errEpochChanged
+	}
 	return d.repair(ctx, lacking)
+}
+
+// repeat delivers the records [from, to) once more, in flushes of the usual
+// size.
+func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
+	f := newFlush(from)
+	if err := d.eachRecord(from, to, func(rec wal.Record) error {
+		r, err := decodeRecord(rec.Payload)
+		if err != nil {
+			return &fatalError{err}
+		}
+		var p parsed
+		d.a.parseRecord(r, &p)
+		if f.full(&p, d.a.c) {
+			if err := d.insertAgain(ctx, f); err != nil {
+				return err
+			}
+			f = newFlush(rec.Seq)
+		}
+		f.add(&p)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return d.insertAgain(ctx, f)
+}
+
+// insertAgain inserts a flush that was delivered before. No restart repeats
+// its cut: it counts anew, after a fence.
+func (d *deliverer) insertAgain(ctx context.Context, f *flush) error {
+	if f.count == 0 {
+		return nil
+	}
+	intent := checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush, Fence: true}
+	d.meta.NextFlush++
+	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
+		return errors.Join(tx.PutIntent(intent), tx.PutMeta(d.meta))
+	}); err != nil {
+		return &fatalError{err}
+	}
+	if err := d.insert(ctx, f.materialise(intent.ID, 0), &intent, true); err != nil {
+		return err
+	}
+	d.strays = append(d.strays, intent.ID)
+	return d.fence(ctx)
 }
 
 // repair has entries fetched again that neither the ledger nor the WAL has.
@@ -237,20 +276,4 @@ func (d *deliverer) withoutRepairs(r schema.Range, s *span) []schema.Range {
 		parts[i].Log = r.Log
 	}
 	return parts
-}
-
-// fence ends the doubt about flushes that are not cut again: when it returns,
-// none of them can take effect any more, and the ledger may be counted.
-func (d *deliverer) fence(ctx context.Context) error {
-	for len(d.fences) > 0 {
-		id := d.fences[0]
-		if err := d.a.c.Sink.Fence(ctx, id); err != nil {
-			return fmt.Errorf("fencing flush: %w", err)
-		}
-		if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.DeleteIntent(id) }); err != nil {
-			return &fatalError{err}
-		}
-		d.fences = d.fences[1:]
-	}
-	return nil
 }

@@ -47,6 +47,18 @@ func (a *attempts) of(flush uint64) []string {
 	return ids
 }
 
+// all returns the flushes that have inserts which the server may still be at
+// work on.
+func (a *attempts) all() []uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ids := make([]uint64, 0, len(a.open))
+	for id := range a.open {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
 // fencePoll is how often a server is asked whether the inserts are gone.
 const fencePoll = 200 * time.Millisecond
 
@@ -79,25 +91,51 @@ func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 		return nil
 	}
 	// The id is a number and the writer id is ours, but it is data all the same.
-	like := Param("like", "ct-"+strconv.FormatUint(flushID, 10)+"-g%-"+likeEscape(s.writer))
+	if err := s.fenceServer(ctx, "ct-"+strconv.FormatUint(flushID, 10)+"-g%-"+likeEscape(s.writer)); err != nil {
+		return fmt.Errorf("fencing flush %d: %w", flushID, err)
+	}
+	for _, id := range s.attempts.of(flushID) {
+		s.attempts.over(flushID, id)
+	}
+	return nil
+}
+
+// FenceAll returns when no insert that any flush of this writer has ever sent
+// can still take effect: for the start of a life, which does not know what a
+// lost checkpoint knew.
+func (s *Store) FenceAll(ctx context.Context) error {
+	for _, id := range s.attempts.all() {
+		if err := s.Fence(ctx, id); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Embedded != nil {
+		return nil // the engine of a former life has died with it
+	}
+	if err := s.fenceServer(ctx, "ct-%-"+likeEscape(s.writer)); err != nil {
+		return fmt.Errorf("fencing inserts of former lives: %w", err)
+	}
+	return nil
+}
+
+// fenceServer kills the statements whose query id is like the pattern, and
+// returns when the server lists none.
+func (s *Store) fenceServer(ctx context.Context, pattern string) error {
 	for {
-		rows, err := s.Rows(ctx, "SELECT query_id FROM system.processes WHERE query_id LIKE {like:String}", like)
+		rows, err := s.Rows(ctx, "SELECT query_id FROM system.processes WHERE query_id LIKE {like:String}", Param("like", pattern))
 		if err != nil {
-			return fmt.Errorf("fencing flush %d: %w", flushID, err)
+			return err
 		}
 		if len(rows) == 0 {
-			for _, id := range s.attempts.of(flushID) {
-				s.attempts.over(flushID, id)
-			}
 			return nil
 		}
-		s.log.Warn("killing inserts", "flush", flushID, "running", len(rows))
-		if _, err := s.Rows(ctx, "KILL QUERY WHERE query_id LIKE "+quote("ct-"+strconv.FormatUint(flushID, 10)+"-g%-"+likeEscape(s.writer))+" SYNC"); err != nil {
-			return fmt.Errorf("fencing flush %d: %w", flushID, err)
+		s.log.Warn("killing inserts", "like", pattern, "running", len(rows))
+		if _, err := s.Rows(ctx, "KILL QUERY WHERE query_id LIKE "+quote(pattern)+" SYNC"); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("fencing flush %d: %w", flushID, ctx.Err())
+			return ctx.Err()
 		case <-time.After(fencePoll):
 		}
 	}

@@ -80,15 +80,22 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 	return proofs, nil
 }
 
-// Holds reports whether the ledger has any entry of r, which may be of any
-// length.
-func (s *Store) Holds(ctx context.Context, r schema.Range) (bool, error) {
-	rows, err := s.Rows(ctx, "SELECT 1 FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} LIMIT 1",
+// Highest returns the highest index of r, which may be of any length, that
+// the ledger holds; ok is false where it holds none.
+func (s *Store) Highest(ctx context.Context, r schema.Range) (index uint64, ok bool, err error) {
+	rows, err := s.Rows(ctx, "SELECT count() > 0, max(idx) FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64}",
 		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
 	if err != nil {
-		return false, fmt.Errorf("looking into ledger: %w", err)
+		return 0, false, fmt.Errorf("looking into ledger: %w", err)
 	}
-	return len(rows) > 0, nil
+	if len(rows) != 1 {
+		return 0, false, fmt.Errorf("looking into ledger: %d rows, not one", len(rows))
+	}
+	v, err := numbers(rows[0], 2)
+	if err != nil || v[0] > 1 || v[0] == 1 && (v[1] < r.From || v[1] >= r.To) {
+		return 0, false, fmt.Errorf("looking into ledger: answer %q is not what was asked for", safeLine(strings.Join(rows[0], " "), 100))
+	}
+	return v[1], v[0] == 1, nil
 }
 
 // Indices returns the indices in r that the ledger holds, ascending, without

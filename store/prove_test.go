@@ -8,39 +8,40 @@ import (
 	"ctappliance/schema"
 )
 
-func TestHolds(t *testing.T) {
+func TestHighest(t *testing.T) {
 	s, _ := openEngine(t, nil)
 	const log, last = 7, math.MaxUint64
-	ask := func(r schema.Range, want bool) {
+	const none = math.MaxUint64
+	ask := func(r schema.Range, want uint64) {
 		t.Helper()
-		got, err := s.Holds(t.Context(), r)
+		got, ok, err := s.Highest(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !ok {
+			got = none
+		}
 		if got != want {
-			t.Errorf("Holds([%d,%d) of log %d) is %v, want %v", r.From, r.To, r.Log, got, want)
+			t.Errorf("the highest of [%d,%d) of log %d is %d (%v), want %d", r.From, r.To, r.Log, got, ok, want)
 		}
 	}
-	whole := schema.Range{Log: log, From: 0, To: last}
-	ask(whole, false) // an empty table
+	ask(schema.Range{Log: log, From: 0, To: last}, none) // an empty table
 
 	rows := rowsOf(log, 100, 3)
 	rows = append(rows, rowsOf(log, last-1, 1)...) // the highest index that a range can hold
 	insert(t, s, flushOf(1, rows))
-	for _, c := range []struct {
-		log, from, to uint64
-		want          bool
-	}{
-		{log, 0, last, true},
-		{log, 0, 100, false},
-		{log, 0, 101, true},
-		{log, 102, 103, true},
-		{log, 103, last - 1, false},
-		{log, 103, last, true},
-		{log, last - 1, last, true},
-		{log, 100, 100, false}, // an empty range
-		{log + 1, 0, last, false},
-		{math.MaxUint64, 0, last, false},
+	for _, c := range []struct{ log, from, to, want uint64 }{
+		{log, 0, last, last - 1},
+		{log, 0, 100, none},
+		{log, 0, 101, 100},
+		{log, 0, 103, 102},
+		{log, 102, 103, 102},
+		{log, 103, last - 1, none},
+		{log, 103, last, last - 1},
+		{log, last - 1, last, last - 1},
+		{log, 100, 100, none}, // an empty range
+		{log + 1, 0, last, none},
+		{math.MaxUint64, 0, last, none},
 	} {
 		ask(schema.Range{Log: c.log, From: c.from, To: c.to}, c.want)
 	}

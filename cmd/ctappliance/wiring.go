@@ -245,12 +245,28 @@ func (p *patientSink) Prove(ctx context.Context, ranges []schema.Range) ([]schem
 	return st.Prove(ctx, ranges)
 }
 
-func (p *patientSink) Holds(ctx context.Context, r schema.Range) (bool, error) {
+func (p *patientSink) FenceAll(ctx context.Context) error {
 	st, err := p.get(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return st.Holds(ctx, r)
+	return st.FenceAll(ctx)
+}
+
+func (p *patientSink) Epoch(ctx context.Context) (string, error) {
+	st, err := p.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return st.Epoch(ctx)
+}
+
+func (p *patientSink) Highest(ctx context.Context, r schema.Range) (uint64, bool, error) {
+	st, err := p.get(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	return st.Highest(ctx, r)
 }
 
 func (p *patientSink) Indices(ctx context.Context, r schema.Range) ([]uint64, error) {
