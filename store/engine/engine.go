@@ -49,7 +49,8 @@ type Engine struct {
 
 	mu      sync.Mutex
 	st      Status
-	proc    *process
+	proc    *process      // the newest, ready or not, alive or not
+	running *process      // the one that State Running speaks of, nil in any other state
 	changed chan struct{} // closed and replaced when st changes
 }
 
@@ -75,21 +76,50 @@ func Start(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// spawn starts a child and makes it the current one.
+// errFenced is why a start failed that a fence ended.
+var errFenced = errors.New("starting engine: the process was fenced")
+
+// spawn starts a child and makes it the current one. For a fence it is that
+// from its first moment: on a port that stays the same a statement may reach
+// it before its parent knows that it is ready.
 func (e *Engine) spawn(ctx context.Context) (*process, error) {
 	t := time.Now()
-	p, err := spawn(ctx, &e.o, e.secret)
+	var begun *process
+	p, err := spawn(ctx, &e.o, e.secret, func(p *process) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.proc, begun = p, p
+	})
+	took := time.Since(t)
+	if err == nil && !e.arrived(p, took) {
+		err = fmt.Errorf("starting engine: process %d ended when it was ready: %s", p.ready.PID, p.ending())
+	}
+	if err != nil && begun != nil && begun.fenced() {
+		return nil, errFenced
+	}
 	if err != nil {
 		return nil, err
 	}
-	took, rss := time.Since(t), residentMemory(p.ready.PID)
+	st := e.Status()
+	e.o.Log.Info("engine runs", "pid", st.PID, "url", st.URL, "version", st.Version, "sandbox", st.Sandbox, "took", took, "rss", st.RSSAtStart)
+	return p, nil
+}
+
+// arrived notes that p is ready, unless it has ended since. Whoever ends it
+// after this calls ended, or is waited for by supervise.
+func (e *Engine) arrived(p *process, took time.Duration) (alive bool) {
+	rss := residentMemory(p.ready.PID)
 	e.update(func(s *Status) {
-		e.proc = p
+		select {
+		case <-p.exited:
+			return
+		default:
+		}
+		alive, e.running = true, p
 		s.State, s.PID, s.URL, s.BootID = Running, p.ready.PID, p.ready.URL, p.ready.BootID
 		s.Version, s.Sandbox, s.StartTook, s.RSSAtStart = p.ready.Version, p.ready.Sandbox, took, rss
 	})
-	e.o.Log.Info("engine runs", "pid", p.ready.PID, "url", p.ready.URL, "version", p.ready.Version, "sandbox", p.ready.Sandbox, "took", took, "rss", rss)
-	return p, nil
+	return alive
 }
 
 // update changes the status and wakes whoever waits for it.
@@ -108,9 +138,10 @@ func (e *Engine) update(f func(*Status)) {
 // ended notes that p is dead. It may be called more than once.
 func (e *Engine) ended(p *process) {
 	e.update(func(s *Status) {
-		if s.State == Running && s.BootID == p.ready.BootID {
+		if e.running == p {
+			e.running = nil
 			s.State, s.PID = Restarting, 0
-			s.LastError = fmt.Sprintf("engine process %d ended: %v", p.ready.PID, p.err)
+			s.LastError = fmt.Sprintf("engine process %d ended: %s", p.ready.PID, p.ending())
 			s.Restarts++
 		}
 	})
@@ -124,26 +155,26 @@ const (
 // supervise owns the child until ctx is done.
 func (e *Engine) supervise(ctx context.Context, p *process) {
 	defer close(e.done)
-	defer e.update(func(s *Status) { s.State, s.PID = Stopped, 0 })
+	defer e.update(func(s *Status) { e.running, s.State, s.PID = nil, Stopped, 0 })
 	pause := minPause
 	for {
 		began := time.Now()
 		watch, stopWatch := context.WithCancel(ctx)
-		go p.watch(watch, e.o.Log)
+		go p.watch(watch, e.o.times, e.o.Log)
 		select {
 		case <-ctx.Done():
 			stopWatch()
-			p.stop(stopTimeout)
+			p.stop(e.o.times.stop)
 			return
 		case <-p.exited:
 			stopWatch()
 		}
 		e.ended(p)
-		e.o.Log.Warn("engine ended", "pid", p.ready.PID, "err", p.err, "lived", time.Since(began))
+		e.o.Log.Warn("engine ended", "pid", p.ready.PID, "err", p.ending(), "lived", time.Since(began))
 		if time.Since(began) > maxPause {
 			pause = minPause
 		}
-		if p, pause = e.respawn(ctx, pause); p == nil {
+		if p, pause = e.respawn(ctx, p.fenced(), pause); p == nil {
 			return
 		}
 	}
@@ -151,23 +182,31 @@ func (e *Engine) supervise(ctx context.Context, p *process) {
 
 // respawn tries until there is a child or ctx is done, when it returns nil. It
 // also returns the pause to make before the next attempt: a child that starts
-// and soon dies, again and again, is no reason to use a core.
-func (e *Engine) respawn(ctx context.Context, pause time.Duration) (*process, time.Duration) {
+// and soon dies, again and again, is no reason to use a core. A child that was
+// fenced did not die of itself: its successor starts at once, and the pause
+// stays what it was.
+func (e *Engine) respawn(ctx context.Context, atOnce bool, pause time.Duration) (*process, time.Duration) {
 	for {
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil, 0
-		case <-t.C:
+		if !atOnce {
+			t := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return nil, 0
+			case <-t.C:
+			}
+			pause = min(2*pause, maxPause)
 		}
-		pause = min(2*pause, maxPause)
 		p, err := e.spawn(ctx)
 		if err == nil {
 			return p, pause
 		}
 		if ctx.Err() != nil {
 			return nil, 0
+		}
+		if atOnce = errors.Is(err, errFenced); atOnce {
+			e.o.Log.Warn("engine fenced while it started")
+			continue
 		}
 		e.o.Log.Error("engine does not start", "err", err, "pause", pause)
 		e.update(func(s *Status) { s.LastError = err.Error() })
@@ -223,21 +262,21 @@ func (e *Engine) ReaderCredentials() (user, password string) {
 	return e.o.ReaderName, e.o.ReaderPassword
 }
 
-// Fence kills the child and returns when it is dead and, with it, its lock on
-// the directory gone; the supervisor then starts another. After a nil no
-// statement begun before the call can still write anything. Wait tells when
-// the next child answers.
+// Fence kills the child, be it one that is still starting, and returns when it
+// is dead and, with it, its lock on the directory gone; the supervisor then
+// starts another at once. After a nil no statement begun before the call can
+// still write anything. Wait tells when the next child answers.
 func (e *Engine) Fence(ctx context.Context) error {
 	e.mu.Lock()
 	p := e.proc
 	e.mu.Unlock()
-	p.kill()
+	p.kill(killFence)
 	select {
 	case <-p.exited:
 		e.ended(p)
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for engine process %d to die: %w", p.ready.PID, ctx.Err())
+		return fmt.Errorf("waiting for engine process %d to die: %w", p.cmd.Process.Pid, ctx.Err())
 	}
 }
 

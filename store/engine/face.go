@@ -257,12 +257,7 @@ func summary(w http.ResponseWriter, st stats) {
 // query runs a statement that may have a result.
 func (f *face) query(ctx context.Context, w http.ResponseWriter, req *request, l *lease) {
 	// When the client goes away the statement is of no use to anybody.
-	stop := context.AfterFunc(ctx, func() {
-		if err := l.kill(); err != nil {
-			f.log.Warn("stopping an abandoned statement", "err", err)
-		}
-	})
-	defer stop()
+	defer l.endWith(ctx, f.log)()
 	format := req.format
 	if format == "" {
 		format = "TabSeparated"

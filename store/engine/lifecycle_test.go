@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(e.PID())
-		select {}
+		// Whoever kills us has the other end; if it ends before it does that,
+		// nobody is left behind.
+		io.Copy(io.Discard, os.Stdin)
+		e.Stop()
+		os.Exit(0)
 	}
 	enginetest.Main(m)
 }
@@ -90,13 +94,19 @@ func TestKillDuringInsert(t *testing.T) {
 				}
 			})
 		}
+		ended := make(chan struct{})
+		go func() { wg.Wait(); close(ended) }()
 		for range 2 + round { // a few acknowledged, then in the middle of the next
-			<-progress
+			select {
+			case <-progress:
+			case <-ended:
+				t.Fatalf("all clients gave up before the kill: %+v", e.Status())
+			}
 		}
 		if err := e.Fence(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		wg.Wait()
+		<-ended
 		if err := e.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -149,9 +159,13 @@ func TestOrphan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := cmd.StdinPipe(); err != nil { // its end ends the parent, should we end first
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	var pid int
 	if _, err := fmt.Fscan(out, &pid); err != nil {
 		rest, _ := io.ReadAll(out)

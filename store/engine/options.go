@@ -28,6 +28,8 @@ type Options struct {
 	Command []string     // program and arguments of the child; this executable and "engine" if empty
 	Env     []string     // the child's environment beside what it needs; the parent's is not passed on
 	Log     *slog.Logger // nil for none
+
+	times times // defaultTimes if zero
 }
 
 // writerName is the user that may do everything. Its password is new at each
@@ -81,6 +83,9 @@ func (o *Options) fill() error {
 	}
 	if o.ReaderPassword == "" {
 		o.ReaderPassword = rand.Text()
+	}
+	if o.times == (times{}) {
+		o.times = defaultTimes
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"sort"
@@ -34,8 +35,10 @@ type pool struct {
 	slots   chan struct{} // one per statement that may run
 	readers chan struct{} // one per statement of the read-only user: it cannot take all slots
 
-	mu      sync.Mutex // guards control and running
+	killing sync.Mutex // guards control
 	control *conn      // for KILL QUERY only
+
+	mu      sync.Mutex // guards running and fenced; never held over a call of the library
 	running map[uint64]*running
 	seq     atomic.Uint64
 	fenced  []string // prefixes of query IDs that may not start any more
@@ -71,8 +74,8 @@ func newPool(lib *library, dir, boot string, slots int, args []string) (*pool, e
 // close closes what the pool holds. Statements still running keep their own
 // connections; the process is about to end.
 func (p *pool) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.killing.Lock()
+	defer p.killing.Unlock()
 	p.control.close()
 	p.keep.close()
 }
@@ -230,9 +233,44 @@ func (l *lease) release() {
 // soon after with code 394. SYNC is never used: with this library it does not
 // come back.
 func (l *lease) kill() error {
-	l.p.mu.Lock()
-	defer l.p.mu.Unlock()
+	l.p.killing.Lock()
+	defer l.p.killing.Unlock()
 	return l.p.control.exec("KILL QUERY WHERE Settings['log_comment'] = " + quoteString(l.info.ID) + " ASYNC")
+}
+
+// Pauses between two attempts to kill one statement.
+const (
+	minKillPause = 10 * time.Millisecond
+	maxKillPause = time.Second
+)
+
+// endWith has the statement killed when ctx is done: nobody wants it any more.
+// It is told so until stop is called, not once, because what the engine has not
+// taken in yet it cannot kill, and the statement would then run for ever. stop
+// returns when nobody speaks of the statement any more.
+func (l *lease) endWith(ctx context.Context, log *slog.Logger) (stop func()) {
+	over, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		select {
+		case <-over:
+			return
+		case <-ctx.Done():
+		}
+		for pause := minKillPause; ; pause = min(2*pause, maxKillPause) {
+			if err := l.kill(); err != nil {
+				log.Warn("stopping an abandoned statement", "err", err)
+			}
+			t := time.NewTimer(pause)
+			select {
+			case <-over:
+				t.Stop()
+				return
+			case <-t.C:
+			}
+		}
+	}()
+	return func() { close(over); <-gone }
 }
 
 // list gives the statements whose query_id begins with prefix.

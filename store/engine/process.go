@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,19 +26,31 @@ type process struct {
 	ready  readyLine
 	exited chan struct{}
 	err    error // how it ended; read after exited
+
+	killed atomic.Pointer[string] // why we killed it, nil if we did not
 }
 
-// Times of a child's life.
+// times are those of a child's life; tests shorten them.
+type times struct {
+	start    time.Duration // until it is ready; a big database takes long to open after a crash
+	stop     time.Duration // for a clean end
+	health   time.Duration // between two looks whether it answers, and the patience of one
+	failures int           // in a row, until it counts as hung
+}
+
+var defaultTimes = times{start: 5 * time.Minute, stop: 30 * time.Second, health: 5 * time.Second, failures: 6}
+
+// Why a child was killed, as an operator reads it.
 const (
-	startTimeout   = 5 * time.Minute // a big database takes long to open after a crash
-	stopTimeout    = 30 * time.Second
-	healthInterval = 5 * time.Second
-	healthFailures = 6 // in a row, until the child counts as hung
+	killFence = "fenced: killed so that nothing it was told before can still be written"
+	killHung  = "hung: killed because it did not answer"
+	killStop  = "killed because it did not end by itself"
 )
 
-// spawn starts one child and waits until it is ready.
-func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+// spawn starts one child and waits until it is ready. begun is called as soon
+// as there is a process, before it knows what to serve.
+func spawn(ctx context.Context, o *Options, secret string, begun func(*process)) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.times.start)
 	defer cancel()
 	conf, err := json.Marshal(childConfig{
 		Parent: os.Getpid(), Port: o.Port, Memory: o.Memory, Connections: o.Connections, MaxInsert: o.MaxInsert,
@@ -74,13 +87,14 @@ func spawn(ctx context.Context, o *Options, secret string) (*process, error) {
 		close(p.exited)
 		return nil, fmt.Errorf("starting engine: %w", err)
 	}
+	begun(p)
 	// The write may fail only if the child is dead, which said tells.
 	stdin.Write(append(conf, '\n'))
 	select {
 	case l, ok := <-said:
 		if !ok {
 			p.stop(time.Second)
-			return nil, fmt.Errorf("starting engine: the process ended before it was ready (%v); it said: %s", p.err, tail.last())
+			return nil, fmt.Errorf("starting engine: the process ended before it was ready (%s); it said: %s", p.ending(), tail.last())
 		}
 		if l.Error != "" {
 			p.stop(time.Second)
@@ -152,18 +166,39 @@ func (p *process) stop(grace time.Duration) {
 	select {
 	case <-p.exited:
 	case <-t.C:
-		p.kill()
+		p.kill(killStop)
 		<-p.exited
 	}
 }
 
-func (p *process) kill() { p.cmd.Process.Kill() }
+// kill ends the child and remembers why, if nobody has before.
+func (p *process) kill(why string) {
+	p.killed.CompareAndSwap(nil, &why)
+	p.cmd.Process.Kill()
+}
+
+// fenced tells whether the child was killed by a fence.
+func (p *process) fenced() bool {
+	why := p.killed.Load()
+	return why != nil && *why == killFence
+}
+
+// ending says how the child ended; call it after exited.
+func (p *process) ending() string {
+	if why := p.killed.Load(); why != nil {
+		return *why
+	}
+	if p.err == nil {
+		return "it ended by itself"
+	}
+	return p.err.Error()
+}
 
 // watch asks the child whether it lives, until it has ended or ctx is done;
 // one that stays silent is killed.
-func (p *process) watch(ctx context.Context, log *slog.Logger) {
-	client := &http.Client{Timeout: healthInterval, Transport: &http.Transport{DisableKeepAlives: true}}
-	tick := time.NewTicker(healthInterval)
+func (p *process) watch(ctx context.Context, tm times, log *slog.Logger) {
+	client := &http.Client{Timeout: tm.health, Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(tm.health)
 	defer tick.Stop()
 	for failed := 0; ; {
 		select {
@@ -176,12 +211,12 @@ func (p *process) watch(ctx context.Context, log *slog.Logger) {
 		if err := ping(ctx, client, p.ready.URL); err == nil {
 			failed = 0
 			continue
-		} else if failed++; failed < healthFailures {
+		} else if failed++; failed < tm.failures {
 			log.Warn("engine does not answer", "pid", p.ready.PID, "err", err, "failures", failed)
 			continue
 		}
 		log.Error("engine hangs; killing it", "pid", p.ready.PID)
-		p.kill()
+		p.kill(killHung)
 		return
 	}
 }
