@@ -24,6 +24,8 @@ type conductor struct {
 	failures int
 	proved   time.Time // when the verified mark last moved
 	stuck    time.Time // since when only a partial tile is left
+
+	provenSeq uint64 // what is not proven yet lies in the WAL from here on, if it is there at all
 }
 
 var errHalted = errors.New("log is halted")
@@ -50,6 +52,9 @@ func (c *conductor) follow(ctx context.Context) error {
 		return err
 	}
 	c.proved = time.Now()
+	if c.s.verified.Load() == c.s.cursor.Load() {
+		c.provenSeq = c.f.a.wal.Next()
+	}
 	c.out.Info("span running", "from", c.s.from, "cursor", c.s.cursor.Load(), "head", head.Size)
 	for c.s.open() {
 		head, err := c.f.awaitHead(ctx, nil)
@@ -102,7 +107,7 @@ func (c *conductor) begin(ctx context.Context, head *ctlog.Head) error {
 			return err
 		}
 	}
-	proven, err := c.frontierAt(ctx, cursor, head)
+	proven, _, err := c.frontierAt(ctx, cursor, head)
 	if err != nil {
 		return err
 	}
@@ -110,30 +115,37 @@ func (c *conductor) begin(ctx context.Context, head *ctlog.Head) error {
 	return nil
 }
 
+// proofTries is how often in a row a proof may fail before its log is halted:
+// caches in front of real logs have answered with the proof of another size.
+const proofTries = 5
+
 // frontierAt asks until the log answers. A proof that does not hold is a lie
-// only if it fails repeatedly: caches in front of real logs have answered with
-// the proof of another size.
-func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Head) (*ctlog.Frontier, error) {
+// only if it fails repeatedly.
+func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Head) (*ctlog.Frontier, []ctlog.Answer, error) {
 	lies := 0
 	for {
-		proven, err := c.f.log.Frontier(ctx, size, head)
+		rctx, recording := ctlog.Record(ctx, maxAnswers/2)
+		proven, err := c.f.log.Frontier(rctx, size, head)
 		if err == nil {
 			c.failures = 0
-			return proven, nil
+			return proven, recording.Answers(), nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 		var proof *ctlog.VerifyError
 		if errors.As(err, &proof) {
-			if lies++; lies >= 5 {
-				e := &VerifyError{Log: c.f.info.Name, Reason: err.Error(), Heads: []*ctlog.Head{head}, Tree: c.s.frontier}
+			if lies++; lies >= proofTries {
+				e := &VerifyError{Log: c.f.info.Name, Kind: KindNoProof, Reason: err.Error(), Heads: c.f.headsOf(head), Tree: c.s.frontier, Answers: recording.Answers()}
+				if c.s.frontier != nil {
+					e.Entries, _ = c.suspects(ctx, nil)
+				}
 				c.f.halt(e)
-				return nil, errHalted
+				return nil, nil, errHalted
 			}
 		}
 		if err := c.retry(ctx, "proof failed", err); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -151,31 +163,43 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) erro
 		// Also where it is verified already: a log may sign another root for
 		// the same size while we are not running.
 		if root := c.s.frontier.Root(); root != head.Root {
-			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: c.f.headsOf(head), Tree: c.s.frontier,
-				Reason: fmt.Sprintf("its entries up to %d hash to root %x, it signed %x", cursor, root[:8], head.Root[:8])})
-			return errHalted
+			return c.mismatch(ctx, head, nil, nil, fmt.Sprintf("its entries up to %d hash to root %x, it signed %x", cursor, root[:8], head.Root[:8]))
 		}
-		c.f.match(head)
 	case idle, cursor == c.s.goal(), cursor%c.f.a.c.verifyEvery == 0, time.Since(c.proved) >= c.f.a.c.VerifyAge:
-		proven, err := c.frontierAt(ctx, cursor, head)
+		proven, answers, err := c.frontierAt(ctx, cursor, head)
 		if err != nil {
 			return err
 		}
 		if !c.s.frontier.Equal(proven) {
-			c.f.halt(&VerifyError{Log: c.f.info.Name, Heads: []*ctlog.Head{head}, Tree: c.s.frontier, Proven: proven,
-				Reason: fmt.Sprintf("its entries up to %d do not hash to the tree it signed", cursor)})
-			return errHalted
+			return c.mismatch(ctx, head, proven, answers, fmt.Sprintf("its entries up to %d do not hash to the tree it signed", cursor))
 		}
-		c.f.match(head)
 	default:
 		return nil
 	}
+	c.f.match(head)
 	c.proved = time.Now()
+	c.provenSeq = c.f.a.wal.Next()
 	if cursor > c.s.verified.Load() {
 		c.s.verified.Store(cursor)
 		c.f.a.touch()
 	}
 	return nil
+}
+
+// mismatch halts the log because of what it served: with the head that its
+// tree should have led to, one that it did lead to, and the entries between.
+func (c *conductor) mismatch(ctx context.Context, head *ctlog.Head, proven *ctlog.Frontier, answers []ctlog.Answer, reason string) error {
+	kind := KindMismatch
+	if c.s.verified.Load() >= c.s.cursor.Load() {
+		kind = KindSplitView // another head has proven the very same entries
+	}
+	entries, located := c.suspects(ctx, head)
+	if entries.WrongTo != 0 {
+		reason += fmt.Sprintf("; the first wrong one is in [%d,%d)", entries.WrongFrom, entries.WrongTo)
+	}
+	c.f.halt(&VerifyError{Log: c.f.info.Name, Kind: kind, Reason: reason, Heads: c.f.headsOf(head), Tree: c.s.frontier, Proven: proven,
+		Answers: append(answers, located...), Entries: entries})
+	return errHalted
 }
 
 // wait is for when nothing could be fetched: until the log has grown, or a

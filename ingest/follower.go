@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
@@ -40,6 +39,9 @@ type follower struct {
 	matched   *ctlog.Head   // the largest head that a span's tree has matched
 	savedSize uint64        // of the matched head in the checkpoint
 	halted    string
+	haltKind  string
+	evidence  string // path of what shows why it is halted
+	heads     headBook
 	lastErr   string
 	errAt     time.Time
 	failures  int // in a row, of polls
@@ -54,11 +56,7 @@ func newFollower(a *Appliance, f Follow) *follower {
 	if h, ok := a.start.Heads[info.ID]; ok {
 		fo.matched, fo.savedSize = &ctlog.Head{Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}, h.Size
 	}
-	for _, s := range a.spans.ofLog(info.ID) {
-		if reason := s.haltReason(); reason != "" {
-			fo.halted = reason // by a former life
-		}
-	}
+	fo.recallHalt()
 	return fo
 }
 
@@ -232,7 +230,7 @@ func (f *follower) poll(ctx context.Context) {
 			wait = f.pollFailed(err)
 			continue
 		}
-		f.observe(head)
+		f.observe(ctx, head)
 	}
 }
 
@@ -241,34 +239,12 @@ func (f *follower) pollFailed(err error) time.Duration {
 	defer f.mu.Unlock()
 	f.failures++
 	f.lastErr, f.errAt = err.Error(), time.Now()
+	f.keepBadHead(err)
 	wait := max(backoff(f.failures), retryAfter(err))
 	if f.failures == 1 {
 		f.out.Warn("poll failed", "err", err, "retry_in", wait)
 	}
 	return wait
-}
-
-// observe takes note of a validly signed head. Frontends of a log are not
-// always in step, so a smaller head is no lie; two roots of one size are.
-func (f *follower) observe(head *ctlog.Head) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.failures > 0 {
-		f.out.Info("poll recovered", "failures", f.failures)
-		f.failures = 0
-	}
-	f.polled = time.Now()
-	for _, known := range []*ctlog.Head{f.head, f.matched} {
-		if known != nil && known.Size == head.Size && known.Root != head.Root {
-			f.haltLocked(&VerifyError{Log: f.info.Name, Heads: []*ctlog.Head{known, head},
-				Reason: fmt.Sprintf("it signed two different roots for %d entries", head.Size)})
-			return
-		}
-	}
-	if f.head == nil || head.Size > f.head.Size {
-		f.head = head
-		f.notify()
-	}
 }
 
 // halt stops the log for good and keeps what shows why.
@@ -282,12 +258,13 @@ func (f *follower) haltLocked(e *VerifyError) {
 	if f.halted != "" {
 		return
 	}
-	f.halted = e.Reason
-	path, err := keepEvidence(f.a.evidenceDir(), f.info, e)
+	f.halted, f.haltKind = e.Reason, e.Kind
+	path, err := keepEvidence(f.a.evidenceDir(), f.info, e, true)
 	if err != nil {
 		f.out.Error("evidence is not kept", "err", err)
 	}
-	f.out.Error("log halted", "reason", e.Reason, "evidence", path)
+	f.evidence = path
+	f.out.Error("log halted", "kind", e.Kind, "reason", e.Reason, "evidence", path)
 	spans := f.a.spans.ofLog(f.info.ID)
 	for _, s := range spans {
 		s.halted.Store(&e.Reason)
@@ -324,12 +301,12 @@ func (f *follower) match(head *ctlog.Head) {
 	}
 }
 
-// headsOf returns the heads to be kept as evidence against head: itself, and
-// one of the same size that was good.
+// headsOf returns the heads to be kept as evidence against head: one that was
+// good, if there is one, and itself.
 func (f *follower) headsOf(head *ctlog.Head) []*ctlog.Head {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.matched != nil && f.matched.Size == head.Size && f.matched.Root != head.Root {
+	if f.matched != nil && f.matched != head {
 		return []*ctlog.Head{f.matched, head}
 	}
 	return []*ctlog.Head{head}

@@ -29,6 +29,10 @@ type fetched struct {
 // its hash, and its share of the answer.
 const entryOverhead = 256
 
+// tooLargeTries is after how many answers in a row that exceed the limit an
+// alarm is raised.
+const tooLargeTries = 5
+
 // leg fetches [cursor, target) of a tree of treeSize entries and appends it to
 // the WAL. It may end early where only a partial tile is left that may not be
 // fetched yet. Requests run in parallel, their answers are put back in order.
@@ -121,6 +125,7 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 	defer close(t.out)
 	w := *c // failures are this worker's own
 	w.failures = 0
+	large := 0
 	for from := t.from; from < t.to; {
 		b, err := c.f.log.Entries(ctx, from, t.to, treeSize)
 		if err != nil {
@@ -128,8 +133,11 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 				return ctx.Err()
 			}
 			if errors.Is(err, ctlog.ErrTooLarge) {
-				c.f.halt(&VerifyError{Log: c.f.info.Name, Reason: fmt.Sprintf("entry %d is too large to fetch: %v", from, err)})
-				return errHalted
+				// No log takes entries of that size: a server in front of it has
+				// gone mad, and may recover. If it never does, somebody must look.
+				if large++; large == tooLargeTries {
+					c.f.a.alarm(fmt.Sprintf("%s: what it answers for entry %d is too large, %d times in a row: %v", c.f.info.Name, from, large, err))
+				}
 			}
 			if err := w.retry(ctx, "fetch failed", err); err != nil {
 				return err
@@ -143,6 +151,7 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 			w.out.Info("fetch recovered", "failures", w.failures)
 			w.failures = 0
 		}
+		large = 0
 		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
 		for i := range b.Entries {
 			e := &b.Entries[i]
@@ -213,7 +222,7 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 func (c *conductor) appendHalves(ctx context.Context, f fetched) error {
 	n := len(f.batch.Entries)
 	if n == 1 {
-		c.f.halt(&VerifyError{Log: c.f.info.Name, Reason: fmt.Sprintf("entry %d is too large to keep", f.batch.From)})
+		c.f.halt(&VerifyError{Log: c.f.info.Name, Kind: KindTooLarge, Reason: fmt.Sprintf("entry %d is too large to keep", f.batch.From)})
 		return errHalted
 	}
 	for _, r := range [][2]int{{0, n / 2}, {n / 2, n}} {

@@ -49,6 +49,9 @@ type LogStatus struct {
 	LastError string         `json:"last_error,omitempty"`
 	ErrorAt   time.Time      `json:"error_at"`
 	Halted    string         `json:"halted,omitempty"`
+	HaltKind  string         `json:"halt_kind,omitempty"` // one of HaltKinds
+	Evidence  string         `json:"evidence,omitempty"`  // path of what was kept when it was halted
+	Heads     HeadCounts     `json:"heads"`
 	Audit     *Verdict       `json:"audit,omitempty"` // nil before the first round
 	Spans     []SpanStatus   `json:"spans"`
 }
@@ -113,6 +116,7 @@ func (f *follower) status() LogStatus {
 		st.Head, st.HeadTime = f.head.Size, f.head.Timestamp
 	}
 	st.Polled, st.LastError, st.ErrorAt, st.Halted = f.polled, f.lastErr, f.errAt, f.halted
+	st.HaltKind, st.Evidence, st.Heads = f.haltKind, f.evidence, f.heads.counts
 	failing := f.failures > 0
 	f.mu.Unlock()
 	if f.pace != nil {

@@ -409,17 +409,19 @@ func TestHaltReleasesMemory(t *testing.T) {
 	})
 }
 
-// gaveUp is a log whose third request ends in an error for good, while those
-// behind it are answered at once.
+// gaveUp is a log that is halted while its third request is under way, when
+// those behind it have been answered.
 type gaveUp struct {
 	ctlog.Log
-	at uint64
+	at   uint64
+	halt func()
 }
 
 func (g *gaveUp) Entries(ctx context.Context, from, to, size uint64) (*ctlog.Batch, error) {
 	if from == g.at {
 		time.Sleep(time.Second) // the ones behind it are ready
-		return nil, fmt.Errorf("one entry: %w", ctlog.ErrTooLarge)
+		g.halt()
+		return nil, errors.New("gave up")
 	}
 	return g.Log.Entries(ctx, from, to, size)
 }
@@ -431,8 +433,18 @@ func TestNothingBehindAGap(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			log, sink := dial(t, l), newMemSink()
 			c := bubbleConfig(t, sink, log)
-			c.Logs[0].Log = &gaveUp{log.client, 128}
-			st := runHalted(t, c)
+			gives := &gaveUp{Log: log.client, at: 128}
+			c.Logs[0].Log = gives
+			a, err := Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			gives.halt = func() { a.followers[0].halt(&VerifyError{Log: "test", Kind: KindTooLarge, Reason: "test"}) }
+			if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "halted") {
+				t.Errorf("the backfill ended with %v", err)
+			}
+			st := a.Status()
 			if s := st.Logs[0].Spans[0]; s.Cursor != 128 || s.Delivered != 128 {
 				t.Errorf("%+v", s)
 			}

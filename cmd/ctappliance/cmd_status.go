@@ -102,7 +102,10 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 				Kind: h.Kind, URL: h.URL, Head: h.Size, HeadTime: h.Timestamp, State: "stopped", ETA: -1})
 		}
 		l := &st.Logs[i]
-		l.Halted = max(l.Halted, s.Halted)
+		if s.Halted != "" {
+			l.Halted = s.Halted
+			l.Evidence, l.HaltKind, _ = ingest.LastHalt(dir, s.Log)
+		}
 		l.Spans = append(l.Spans, ingest.SpanStatus{ID: s.ID, Kind: s.Kind, From: s.From, To: s.To, Cursor: s.Cursor, Verified: s.Verified, Delivered: s.Delivered})
 		if s.Kind == checkpoint.KindRepair {
 			continue
@@ -240,6 +243,9 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 	for _, l := range st.Logs {
 		if l.Halted != "" {
 			fmt.Fprintf(out, "\nHALTED %s: %s\n", printable(l.Name), printable(l.Halted))
+			if l.Evidence != "" {
+				fmt.Fprintf(out, "  what it sent is kept in %s; after looking at it, 'run --resume-halted' goes on\n", quotePath(l.Evidence))
+			}
 		} else if l.LastError != "" {
 			fmt.Fprintf(out, "\n%s: last error %v ago: %s\n", printable(l.Name), time.Since(l.ErrorAt).Round(time.Second), printable(l.LastError))
 		}

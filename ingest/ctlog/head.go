@@ -20,6 +20,10 @@ import (
 // post-quantum cosignature has 3.7 kB.
 const maxHead = 64 << 10
 
+// maxTimestamp is the end of the year 2299, the last one that ClickHouse's
+// DateTime64 can hold: what passes here can be stored and printed.
+const maxTimestamp = 10413792000000 - 1
+
 // parsePublicKey reads a log's key: ECDSA P-256 or P-384, or RSA of 2048 to
 // 8192 bits. Logs of Chrome's and Apple's programs use P-256.
 func parsePublicKey(der []byte) (stdcrypto.PublicKey, error) {
@@ -81,6 +85,9 @@ func verifyHead(key stdcrypto.PublicKey, timestamp, size uint64, root Hash, sign
 func checkHead(what string, h *Head) error {
 	if h.Size > maxTreeSize {
 		return answerErrorf(what, "tree size %d is larger than any log", h.Size)
+	}
+	if h.Timestamp > maxTimestamp {
+		return answerErrorf(what, "timestamp %d is not a time", h.Timestamp)
 	}
 	if h.Size == 0 && h.Root != sha256.Sum256(nil) {
 		return &VerifyError{What: what, Reason: "root of the empty tree is not SHA-256 of nothing", Raw: h.Raw}

@@ -119,7 +119,7 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 	out.Status = resp.StatusCode
 	out.RetryAfter = parseRetryAfter(resp.Header, time.Now())
 	if resp.StatusCode != http.StatusOK {
-		return nil, c.statusError(resp, out)
+		return nil, c.statusError(ctx, q.path, resp, out)
 	}
 
 	isGzip := false
@@ -141,6 +141,7 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 	}
 	body, err := readBody(buf, resp.Body, resp.ContentLength, q.limit)
 	out.Bytes = int64(len(body))
+	record(ctx, Answer{Path: q.path, Status: resp.StatusCode, Encoding: resp.Header.Get("Content-Encoding"), Body: body, Cut: err != nil})
 	if errors.Is(err, ErrTooLarge) {
 		return nil, err
 	}
@@ -158,9 +159,10 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 }
 
 // statusError reads as much of a refusal as an error message needs.
-func (c *client) statusError(resp *http.Response, out *Outcome) error {
+func (c *client) statusError(ctx context.Context, path string, resp *http.Response, out *Outcome) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4*maxExcerpt))
 	out.Bytes = int64(len(body))
+	record(ctx, Answer{Path: path, Status: resp.StatusCode, Encoding: resp.Header.Get("Content-Encoding"), Body: body, Cut: len(body) == 4*maxExcerpt})
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		body, _ = gunzip(nil, body, 4*maxExcerpt)
 	}
