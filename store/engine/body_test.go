@@ -102,8 +102,8 @@ func TestLogWriter(t *testing.T) {
 	if got := strings.Count(out.String(), "\n"); got != 3 {
 		t.Errorf("%d lines: %.300s", got, out.String())
 	}
-	if len(w.prev) != maxLogLine || cap(w.buf) > 2*maxLogLine {
-		t.Errorf("a line of %d bytes, a buffer of %d", len(w.prev), cap(w.buf))
+	if len(w.last()) != maxLogLine || cap(w.buf) > 2*maxLogLine {
+		t.Errorf("a line of %d bytes, a buffer of %d", len(w.last()), cap(w.buf))
 	}
 }
 

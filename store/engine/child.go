@@ -57,6 +57,10 @@ type readyLine struct {
 	Version string `json:"version,omitempty"`
 	Sandbox string `json:"sandbox,omitempty"`
 	Error   string `json:"error,omitempty"`
+
+	Silent   bool     `json:"silent,omitempty"`    // with Error: the library's reason is on standard error
+	SetAside int      `json:"set_aside,omitempty"` // parts that the engine found broken and put away
+	Broken   []string `json:"broken,omitempty"`    // the first few of them
 }
 
 // ChildOptions are for Main. The zero value is right for a child process.
@@ -81,7 +85,7 @@ func Main(ctx context.Context, o ChildOptions) error {
 	}
 	err := child(ctx, o)
 	if err != nil {
-		json.NewEncoder(o.Stdout).Encode(readyLine{Error: err.Error()})
+		json.NewEncoder(o.Stdout).Encode(readyLine{Error: err.Error(), Silent: errors.Is(err, errRefused)})
 	}
 	return err
 }
@@ -156,7 +160,7 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 	boot := rand.Text()
 	p, err := newPool(lib, filepath.Join(dir, "data"), boot, c.Connections, []string{"--config-file=" + conf})
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the database in %s: %w", dir, err)
 	}
 	f := &face{
 		pool: p, log: o.Log, maxInsert: c.MaxInsert, readTimeout: time.Minute,
@@ -176,6 +180,9 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(&limitListener{Listener: lis, slots: make(chan struct{}, maxClients)}) }()
 	ready := readyLine{URL: "http://" + lis.Addr().String(), PID: os.Getpid(), BootID: boot, Version: lib.version(), Sandbox: sandbox}
+	if ready.SetAside, ready.Broken, err = p.setAside(); err != nil {
+		o.Log.Warn("asking for parts set aside as broken", "err", err)
+	}
 	if err := json.NewEncoder(o.Stdout).Encode(ready); err != nil {
 		return fmt.Errorf("telling the parent that the engine is ready: %w", err)
 	}

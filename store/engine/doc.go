@@ -40,6 +40,14 @@
 //	engine.xml    written at each start, sized for Options.Memory
 //	data/         the engine's own
 //
+// What the library cannot load of a table's parts at its start it moves aside,
+// and serves without ([Status].SetAside, and an error in the log); a part whose
+// directory is gone it does not miss, and a flipped digit in a part's count.txt
+// it believes. Where a definition does not parse, is of a newer version, or
+// more than 100 parts of a table are broken, it refuses, and Start says which
+// file it was. Nothing is deleted. Whoever needs to know that rows are there
+// counts them, with uniqExact: count alone is answered from count.txt.
+//
 // # HTTP
 //
 //	GET  /ping, /replicas_status      Ok.

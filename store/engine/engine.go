@@ -33,6 +33,13 @@ type Status struct {
 	LastError  string    // why the last child ended, or the last start failed
 	StartTook  time.Duration
 	RSSAtStart int64 // bytes the child held when it was ready, 0 if not known
+
+	// Parts that the engine could not read at a start and has moved to their
+	// table's directory detached/: their rows are lost to every query. They
+	// count until somebody removes them. Broken names the first few, as
+	// "database.table part".
+	SetAside int
+	Broken   []string
 }
 
 // ErrStopped is what an engine gives that has been stopped.
@@ -102,6 +109,9 @@ func (e *Engine) spawn(ctx context.Context) (*process, error) {
 	}
 	st := e.Status()
 	e.o.Log.Info("engine runs", "pid", st.PID, "url", st.URL, "version", st.Version, "sandbox", st.Sandbox, "took", took, "rss", st.RSSAtStart)
+	if st.SetAside > 0 {
+		e.o.Log.Error("engine found parts broken and has set them aside: their rows are lost until they are written again", "parts", st.SetAside, "first", st.Broken)
+	}
 	return p, nil
 }
 
@@ -118,6 +128,7 @@ func (e *Engine) arrived(p *process, took time.Duration) (alive bool) {
 		alive, e.running = true, p
 		s.State, s.PID, s.URL, s.BootID = Running, p.ready.PID, p.ready.URL, p.ready.BootID
 		s.Version, s.Sandbox, s.StartTook, s.RSSAtStart = p.ready.Version, p.ready.Sandbox, took, rss
+		s.SetAside, s.Broken = p.ready.SetAside, p.ready.Broken
 	})
 	return alive
 }

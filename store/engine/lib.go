@@ -197,6 +197,10 @@ func (r result) free() {
 	}
 }
 
+// errRefused is all that the library gives where it cannot open a database; it
+// has printed why.
+var errRefused = errors.New("the library refuses")
+
 // conn is one connection of the library. It runs one statement at a time; its
 // owner sees to that.
 type conn struct {
@@ -218,7 +222,7 @@ func (l *library) open(args ...string) (*conn, error) {
 	argv = append(argv, nil)
 	p := l.connect(int32(len(argv)-1), unsafe.Pointer(&argv[0]))
 	if p == nil || *(*uintptr)(p) == 0 {
-		return nil, exceptionf(codeUnknown, "UNKNOWN_EXCEPTION", "opening engine connection: the library refused without saying why; its standard error may tell")
+		return nil, errRefused
 	}
 	return &conn{lib: l, p: p}, nil
 }

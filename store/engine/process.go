@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 )
 
 // process is one life of the child.
@@ -98,6 +99,9 @@ func spawn(ctx context.Context, o *Options, secret string, begun func(*process))
 		}
 		if l.Error != "" {
 			p.stop(time.Second)
+			if l.Silent {
+				l.Error += ": " + tail.exception()
+			}
 			return nil, fmt.Errorf("starting engine: %s", l.Error)
 		}
 		p.ready = l
@@ -238,14 +242,17 @@ func ping(ctx context.Context, client *http.Client, url string) error {
 }
 
 // logWriter passes the child's standard error on, line by line, and keeps the
-// last line. A line is cut at maxLogLine; the rest of it is dropped.
+// last few. A line is cut at maxLogLine; the rest of it is dropped.
 type logWriter struct {
 	log  *slog.Logger
 	buf  []byte
-	prev string
+	kept []string
 }
 
-const maxLogLine = 2048
+const (
+	maxLogLine  = 2048
+	maxLogLines = 16 // that are kept
+)
 
 func (w *logWriter) Write(p []byte) (int, error) {
 	n := len(p)
@@ -260,7 +267,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 			break
 		}
 		if s := strings.TrimSpace(string(w.buf)); s != "" {
-			w.prev = s
+			w.kept = append(w.kept[max(0, len(w.kept)-maxLogLines+1):], s)
 			w.log.Info("engine says", "line", s)
 		}
 		w.buf, p = w.buf[:0], p[i+1:]
@@ -270,8 +277,35 @@ func (w *logWriter) Write(p []byte) (int, error) {
 
 // last is the last whole line; call it after the child has exited.
 func (w *logWriter) last() string {
-	if w.prev == "" {
+	if len(w.kept) == 0 {
 		return "nothing"
 	}
-	return w.prev
+	return w.kept[len(w.kept)-1]
 }
+
+// exception is the last exception that the library has printed, as one line of
+// at most maxReason bytes with beginning and end: the one has the code, the
+// other says in which file. Call it after the child has exited.
+func (w *logWriter) exception() string {
+	first := len(w.kept) - 1
+	for i, l := range w.kept {
+		if strings.HasPrefix(l, "Code: ") {
+			first = i
+		}
+	}
+	if first < 0 {
+		return "it did not say why"
+	}
+	s := strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, strings.Join(w.kept[first:], " "))
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason/3], "") + " … " + strings.ToValidUTF8(s[len(s)-maxReason*2/3:], "")
+	}
+	return s
+}
+
+const maxReason = 900
