@@ -23,7 +23,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash clean
+.PHONY: help go demo run build engine test check race fuzz bench crash faults clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ bench: go $(ENGINE) ## benchmarks
 
 crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0
+
+faults: go $(ENGINE) ## the whole matrix of faults around the real program, a line each
+	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestFaults -faults.all -v -timeout 0 $(TESTFLAGS)
 
 clean: ## remove bin/, the engine with it
 	rm -rf $(BIN)

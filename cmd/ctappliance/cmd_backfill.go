@@ -91,14 +91,14 @@ func backfill(c *cli.Context) error {
 	if end > head.Size || start >= end {
 		return usagef("the log has %d entries, so [%d,%d) is not all there; choose --start and --end within it", head.Size, start, end)
 	}
-	show := newProgress(c.App.Writer, info.Name, start, end)
+	show := newProgress(c.App.Writer, stderr(c), info.Name, start, end)
 	if err := cfg.handOver(c.Context, info, start, end, show); !errors.Is(err, errNotRunning) {
 		return err
 	}
 	if err := cfg.makeDataDir(); err != nil {
 		return err
 	}
-	log := cfg.logger(os.Stderr)
+	log := cfg.operatorLog(c)
 	if show.bar != nil {
 		log = slog.New(slog.DiscardHandler) // lines would tear the bar apart; the summary follows
 	}
@@ -113,7 +113,7 @@ func backfill(c *cli.Context) error {
 	}
 	if c.Context.Err() != nil {
 		show.stop()
-		fmt.Fprintln(os.Stderr, "ctappliance: interrupted; the same command goes on where this one was")
+		fmt.Fprintln(show.err, "ctappliance: interrupted; the same command goes on where this one was")
 		return exitError(1)
 	}
 	show.finish()
@@ -213,7 +213,7 @@ func (c *Config) handOver(ctx context.Context, info ctlog.Info, start, end uint6
 	switch {
 	case ctx.Err() != nil:
 		show.stop()
-		fmt.Fprintln(os.Stderr, "ctappliance: the running appliance goes on with it")
+		fmt.Fprintln(show.err, "ctappliance: the running appliance goes on with it")
 		return exitError(1)
 	case errors.Is(failed, errNotRunning):
 		show.stop()
@@ -238,7 +238,7 @@ func haltOf(st *ingest.Status, info ctlog.Info) string {
 // progress shows how far a range has come: a bar on a terminal, a line now and
 // then elsewhere.
 type progress struct {
-	out        io.Writer
+	out, err   io.Writer
 	name       string
 	start, end uint64
 	bar        *progressbar.ProgressBar
@@ -248,10 +248,10 @@ type progress struct {
 	shown      bool // the bar
 }
 
-func newProgress(out io.Writer, name string, start, end uint64) *progress {
-	p := &progress{out: out, name: name, start: start, end: end, began: time.Now()}
+func newProgress(out, err io.Writer, name string, start, end uint64) *progress {
+	p := &progress{out: out, err: err, name: name, start: start, end: end, began: time.Now()}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		p.bar = progressbar.NewOptions64(int64(min(end-start, math.MaxInt64)), progressbar.OptionSetWriter(os.Stderr),
+		p.bar = progressbar.NewOptions64(int64(min(end-start, math.MaxInt64)), progressbar.OptionSetWriter(err),
 			progressbar.OptionSetDescription(printable(name)), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString("entries"), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),
 			progressbar.OptionThrottle(200*time.Millisecond))
@@ -311,7 +311,7 @@ func (p *progress) watch(ctx context.Context, info ctlog.Info, status func() ing
 		if rate > 0 {
 			eta = time.Duration(float64(p.end-p.start-delivered) / rate * float64(time.Second)).Round(time.Second).String()
 		}
-		fmt.Fprintf(os.Stderr, "%s: %d of %d delivered (%.1f %%), %d fetched, %.0f entries/s, ETA %s%s\n", printable(p.name), delivered, p.end-p.start,
+		fmt.Fprintf(p.err, "%s: %d of %d delivered (%.1f %%), %d fetched, %.0f entries/s, ETA %s%s\n", printable(p.name), delivered, p.end-p.start,
 			100*float64(delivered)/float64(p.end-p.start), fetched, rate, eta, trouble(&p.last))
 	}
 }
@@ -332,7 +332,7 @@ func trouble(st *ingest.Status) string {
 func (p *progress) stop() {
 	if p.shown {
 		_ = p.bar.Exit()
-		fmt.Fprintln(os.Stderr)
+		fmt.Fprintln(p.err)
 	}
 }
 
@@ -340,7 +340,7 @@ func (p *progress) stop() {
 func (p *progress) finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
-		fmt.Fprintln(os.Stderr)
+		fmt.Fprintln(p.err)
 	}
 	if p.first >= p.end-p.start {
 		fmt.Fprintf(p.out, "%s: entries [%d,%d) were delivered and verified before: %d rows\n", printable(p.name), p.start, p.end, p.end-p.start)

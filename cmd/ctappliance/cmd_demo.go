@@ -42,7 +42,7 @@ func demoCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			d := &demo{out: c.App.Writer, dir: c.String("dir"), entries: c.Uint64("entries"), captured: c.String("captured"), library: c.String("library"), kill: !c.Bool("no-kill")}
+			d := &demo{out: c.App.Writer, err: stderr(c), dir: c.String("dir"), entries: c.Uint64("entries"), captured: c.String("captured"), library: c.String("library"), kill: !c.Bool("no-kill")}
 			if d.entries < 1 || d.entries > 2_000_000 {
 				return usagef("entries: %d is not between 1 and 2000000", d.entries)
 			}
@@ -57,7 +57,7 @@ func demoCommand() *cli.Command {
 const demoMark = "this-is-a-demo"
 
 type demo struct {
-	out      io.Writer
+	out, err io.Writer
 	dir      string
 	entries  uint64
 	captured string
@@ -290,7 +290,7 @@ func (d *demo) show(ctx context.Context, took time.Duration) error {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.Engine.Library = filepath.Join(d.dir, "data"), d.library
 	cfg.Log.Level = "warn"
-	e, err := cfg.startEngine(ctx, cfg.logger(os.Stderr))
+	e, err := cfg.startEngine(ctx, cfg.logger(d.err))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -49,7 +50,11 @@ func engineAction(c *cli.Context) error {
 		}
 	}
 	cfg.quiet()
-	access, stop, err := cfg.storeAccess(c)
+	log := cfg.logger(stderr(c))
+	if statement == "" {
+		log = cfg.operatorLog(c) // it serves until it is told to stop
+	}
+	access, stop, err := cfg.storeAccess(c, log)
 	if err != nil {
 		return err
 	}
@@ -73,7 +78,7 @@ func engineAction(c *cli.Context) error {
 			fmt.Fprintln(out, strings.Join(row, "\t"))
 		}
 		if answer.More {
-			fmt.Fprintf(os.Stderr, "ctappliance: there are more rows; see --rows\n")
+			fmt.Fprintf(stderr(c), "ctappliance: there are more rows; see --rows\n")
 		}
 		return nil
 	}
@@ -84,7 +89,7 @@ func engineAction(c *cli.Context) error {
 
 // storeAccess reaches the engine of the running appliance, or starts one for
 // the time of the command.
-func (c *Config) storeAccess(ctx *cli.Context) (access storeAccess, stop func(), err error) {
+func (c *Config) storeAccess(ctx *cli.Context, log *slog.Logger) (access storeAccess, stop func(), err error) {
 	err = control(ctx.Context, c.DataDir, "GET", "/store", nil, &access)
 	if err == nil && !access.Embedded {
 		return access, nil, errors.New("the running appliance uses a ClickHouse of yours; query that one")
@@ -98,7 +103,7 @@ func (c *Config) storeAccess(ctx *cli.Context) (access storeAccess, stop func(),
 	if _, err := os.Stat(c.engineDir()); err != nil {
 		return access, nil, fmt.Errorf("there is no embedded store in %s; start with 'ctappliance run' or 'ctappliance demo', or point --data-dir at the right directory", c.DataDir)
 	}
-	e, err := c.startEngine(ctx.Context, c.logger(os.Stderr))
+	e, err := c.startEngine(ctx.Context, log)
 	if err != nil {
 		return access, nil, err
 	}
@@ -138,7 +143,7 @@ func schemaCommand() *cli.Command {
 						return err
 					}
 					cfg.quiet()
-					s, err := cfg.openSink(c.Context, cfg.logger(os.Stderr))
+					s, err := cfg.openSink(c.Context, cfg.logger(stderr(c)))
 					if err != nil {
 						return err
 					}

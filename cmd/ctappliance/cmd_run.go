@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -25,7 +24,7 @@ func runCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			log := cfg.logger(os.Stderr)
+			log := cfg.operatorLog(c)
 			for _, w := range cfg.Warnings {
 				log.Warn(w)
 			}

@@ -98,11 +98,11 @@ func verify(c *cli.Context, cfg *Config) error {
 			l.Name = client.Info().Name
 		}
 		if !quiet {
-			audit.Progress = func(what string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s: %s", printable(l.Name), what) }
+			audit.Progress = func(what string) { fmt.Fprintf(stderr(c), "\r\x1b[K%s: %s", printable(l.Name), what) }
 		}
 		found, err := audit.Run(ctx)
 		if !quiet {
-			fmt.Fprint(os.Stderr, "\r\x1b[K")
+			fmt.Fprint(stderr(c), "\r\x1b[K")
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", printable(l.Name), err)
@@ -140,7 +140,7 @@ func verify(c *cli.Context, cfg *Config) error {
 	if c.Bool("repair") {
 		stop() // the engine that was started to look; repairing starts its own
 		stop = func() {}
-		if err := cfg.repair(ctx, all, follows); err != nil {
+		if err := cfg.repair(c, all, follows); err != nil {
 			return err
 		}
 	}
@@ -154,7 +154,7 @@ func verify(c *cli.Context, cfg *Config) error {
 }
 
 // repair has the gaps that were found fetched again.
-func (c *Config) repair(ctx context.Context, all []logFindings, follows []ingest.Follow) error {
+func (c *Config) repair(ctx *cli.Context, all []logFindings, follows []ingest.Follow) error {
 	gaps := 0
 	var mend []ingest.Follow
 	for _, f := range all {
@@ -172,7 +172,7 @@ func (c *Config) repair(ctx context.Context, all []logFindings, follows []ingest
 		}
 	}
 	if gaps == 0 {
-		fmt.Fprintln(os.Stderr, "ctappliance: nothing is missing, so there is nothing to fetch again")
+		fmt.Fprintln(stderr(ctx), "ctappliance: nothing is missing, so there is nothing to fetch again")
 		return nil
 	}
 	for _, f := range mend {
@@ -182,7 +182,7 @@ func (c *Config) repair(ctx context.Context, all []logFindings, follows []ingest
 			if err != nil {
 				return err
 			}
-			err = control(ctx, c.DataDir, "POST", "/repair", bytes.NewReader(body), &struct{}{})
+			err = control(ctx.Context, c.DataDir, "POST", "/repair", bytes.NewReader(body), &struct{}{})
 			if errors.Is(err, errNotRunning) {
 				return c.repairAlone(ctx, mend, gaps)
 			}
@@ -191,18 +191,18 @@ func (c *Config) repair(ctx context.Context, all []logFindings, follows []ingest
 			}
 		}
 	}
-	fmt.Fprintf(os.Stderr, "ctappliance: %d ranges handed to the running appliance; verify again when 'status' shows them delivered\n", gaps)
+	fmt.Fprintf(stderr(ctx), "ctappliance: %d ranges handed to the running appliance; verify again when 'status' shows them delivered\n", gaps)
 	return nil
 }
 
 // repairAlone runs a pipeline that does nothing but fetch the gaps again.
-func (c *Config) repairAlone(ctx context.Context, mend []ingest.Follow, gaps int) error {
-	err := c.runPipeline(ctx, mend, c.logger(os.Stderr), func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
+func (c *Config) repairAlone(ctx *cli.Context, mend []ingest.Follow, gaps int) error {
+	err := c.runPipeline(ctx.Context, mend, c.operatorLog(ctx), func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
 		pc.UntilDone = true
 		return nil
 	})
 	if err == nil {
-		fmt.Fprintf(os.Stderr, "ctappliance: %d ranges fetched again and delivered; verify again to see\n", gaps)
+		fmt.Fprintf(stderr(ctx), "ctappliance: %d ranges fetched again and delivered; verify again to see\n", gaps)
 	}
 	return err
 }
@@ -247,10 +247,11 @@ func verifyWAL(dir string) (records int, damaged []string, err error) {
 // reader opens the store for looking: that of the running appliance, the
 // configured server, or the embedded engine for the time of the command.
 func (c *Config) reader(ctx *cli.Context) (st *store.Store, stop func(), err error) {
-	sc := c.storeConfig(nil, c.logger(os.Stderr))
+	log := c.logger(stderr(ctx))
+	sc := c.storeConfig(nil, log)
 	end := func() {}
 	if c.embedded() {
-		access, stopEngine, err := c.storeAccess(ctx)
+		access, stopEngine, err := c.storeAccess(ctx, log)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -29,6 +29,12 @@
 // [Config]. The text of errors that came from a log or a server is cleaned of
 // what a terminal would act on.
 //
+// Nobody has to read what is written to standard error: it is queued, up to 1
+// MiB, and when that is full the oldest is dropped and a line says how much. A
+// command that works for long (run, backfill, verify --repair, engine) goes on
+// when its standard error or output is a pipe that nobody reads or whose reader
+// is gone; a short one ends quietly, by SIGPIPE, when its output is cut.
+//
 // # Processes
 //
 // One process works on a data directory: run or backfill. It holds the

@@ -22,7 +22,10 @@ func main() {
 		<-ctx.Done()
 		stop() // a second Ctrl-C kills
 	}()
-	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+	said := newMessages(os.Stderr)
+	status := run(ctx, os.Args, os.Stdout, said)
+	said.flush()
+	os.Exit(status)
 }
 
 // exitError ends the process with a status of its own and says nothing more.
@@ -40,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		HideHelpCommand: true,
 		Writer:          stdout,
 		ErrWriter:       io.Discard, // what is wrong is said below, once
+		Metadata:        map[string]any{stderrKey: stderr},
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
 		CommandNotFound: func(*cli.Context, string) {},
