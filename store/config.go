@@ -68,6 +68,11 @@ type Config struct {
 	// Timeout bounds one statement, on the server too. Default 5 minutes.
 	Timeout time.Duration
 
+	// Dial, if not nil, connects to the server in place of the network: to a
+	// Unix socket, through a tunnel, or, in tests, in memory. addr is the DSN's
+	// host and port.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
 	// Embedded is the engine in a child process of ours; DSN is then not used.
 	Embedded Embedded
 

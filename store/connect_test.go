@@ -113,7 +113,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			w.WriteHeader(404)
 			fmt.Fprint(w, "<html>\x1b[31mnot here</html>\nsecond line")
 		}), "is not ClickHouse"},
-		{"not ClickHouse, politely", answer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>hello") }), "ClickHouse at"},
+		{"not ClickHouse, politely", answer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>hello") }), "is not ClickHouse"},
 		{"hangs up", answer(t, func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }), "ClickHouse at"},
 		{"TLS with a certificate of its own", strings.Replace(tlsServer.URL, "https://", "https://someone:hunter2@", 1), "store.ca-file"},
 		{"TLS where there is none", strings.Replace(e.URL(), "http://", "https://someone:hunter2@", 1), "does not speak TLS"},

@@ -21,12 +21,18 @@
 //	optimize_on_insert           0  rows arrive as sent; merging is the merges' work
 //	min_insert_block_size_*      above any flush: the server never cuts a block in two
 //	max_partitions_per_insert_block 0  timestamps are the logs' choice, and must not fail a flush
-//	query_id                     ct-<flush>-g<generation>-t<try>-<table>-<writer>
+//	query_id                     ct-<flush>-g<generation>-t<try>-<table>-<life>-<writer>
 //	insert_deduplication_token   <flush>:g<generation>, ledger only; see Config.NoTokens
 //
 // Tables must have the settings that make an acknowledged insert durable
 // (fsync_after_insert and the others in settings.go). They are read back at
 // Open, which refuses to go on where one differs.
+//
+// Every statement has a query id, and a status of 200 is an answer only if its
+// headers repeat that id: what a captive portal, a load balancer or a caching
+// proxy says in the server's place acknowledges nothing. A proxy that renames
+// statements (chproxy) cannot be used for that reason; behind it an insert
+// could not be fenced either.
 //
 // # Exactness
 //

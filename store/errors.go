@@ -137,6 +137,8 @@ func (t *target) explain(err error) string {
 		return fmt.Sprintf("ClickHouse at %s does not speak TLS on this port: use http://, or the port of https", t.addr)
 	case errors.As(err, &alert):
 		return fmt.Sprintf("ClickHouse at %s ended the TLS handshake: %s", t.addr, alert.Error())
+	case errors.Is(err, errNotClickHouse):
+		return fmt.Sprintf("what answers at %s is not ClickHouse, or a proxy before it that gives statements names of its own: store.dsn must be the server's HTTP port (8123 or 8443)", t.addr)
 	case errors.As(err, &dns):
 		return fmt.Sprintf("there is no host %s: %s (store.dsn)", Safe(t.host), safeLine(dns.Err, maxErrorText))
 	case errors.Is(err, context.Canceled):

@@ -138,10 +138,9 @@ func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, se
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	options := []clickhouse.QueryOption{clickhouse.WithSettings(settings)}
+	id := s.queryID()
 	if f != nil {
-		id := fmt.Sprintf("ct-%d-g%d-t%d-%s-%s", f.ID, f.Generation, s.tries.Add(1), b.Table, s.writer)
-		options = append(options, clickhouse.WithQueryID(id))
+		id = fmt.Sprintf("ct-%d-g%d-t%d-%s-%s-%s", f.ID, f.Generation, s.tries.Add(1), b.Table, s.life, s.writer)
 		s.attempts.begin(f.ID, id)
 		defer func() {
 			if err == nil || answered(err) {
@@ -149,7 +148,7 @@ func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, se
 			}
 		}()
 	}
-	ctx = clickhouse.Context(ctx, options...)
+	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(id), clickhouse.WithSettings(settings))
 	r := &body{data: data}
 	err = s.conn.InsertFormat(ctx, "Native", "INSERT INTO "+s.table(b.Table)+" ("+columnList(b)+")", r)
 	if r.done.Load() && cap(buf.Buf) <= keepBuffer {

@@ -94,7 +94,7 @@ func (s *Store) query(ctx context.Context, settings clickhouse.Settings, maxRows
 	for _, a := range args {
 		parameters[a.name] = a.value
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings), clickhouse.WithParameters(parameters))
+	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(s.queryID()), clickhouse.WithSettings(settings), clickhouse.WithParameters(parameters))
 	// Tab-separated text: every type has a form in it, and arbitrary bytes
 	// come back as they are.
 	r, err := s.conn.QueryFormat(ctx, "TabSeparatedWithNames", query)

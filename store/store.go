@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -37,6 +39,7 @@ type Store struct {
 	writer  string // the database's writer id
 
 	tries    atomic.Uint64 // makes query ids unique
+	life     string        // the same, between processes
 	attempts attempts
 
 	// One flush's dependents are built at a time: the blocks are large, and
@@ -76,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{cfg: cfg, target: t, log: cfg.Log, dependents: schema.NewDependents(), logs: schema.NewLogs()}
+	s := &Store{cfg: cfg, target: t, log: cfg.Log, life: rand.Text(), dependents: schema.NewDependents(), logs: schema.NewLogs()}
 	s.dependents.KeepDER = cfg.KeepDER
 	if cfg.RecentBits > 0 && !cfg.ReadOnly {
 		s.recent = schema.NewRecent(cfg.RecentBits)
@@ -108,8 +111,11 @@ func (s *Store) options() *clickhouse.Options {
 		ClientInfo: clickhouse.ClientInfo{Products: []struct{ Name, Version string }{
 			{Name: "ctappliance", Version: "1"},
 		}},
+		TransportFunc: func(t *http.Transport) (http.RoundTripper, error) { return vouched{t}, nil },
 	}
-	if s.cfg.Embedded != nil {
+	if s.cfg.Dial != nil {
+		o.DialContext = s.cfg.Dial
+	} else if s.cfg.Embedded != nil {
 		// The engine's port changes whenever it is started again.
 		o.DialContext = func(ctx context.Context, _ string) (net.Conn, error) {
 			u, err := url.Parse(s.cfg.Embedded.DSN())
@@ -126,7 +132,9 @@ func (s *Store) options() *clickhouse.Options {
 func (s *Store) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	rows, err := s.Rows(ctx, "SELECT version()")
+	soon, cancel := context.WithTimeout(ctx, min(openPatience, s.cfg.Timeout))
+	defer cancel()
+	rows, err := s.Rows(soon, "SELECT version()")
 	if err != nil {
 		return err
 	}
@@ -183,6 +191,12 @@ func (s *Store) Database() string { return s.target.database }
 // WriterID returns the writer id that the database carries.
 func (s *Store) WriterID() string { return s.writer }
 
+// queryID names a statement that is not part of a flush. Fences look for ids
+// that begin with "ct-", and leave these alone.
+func (s *Store) queryID() string {
+	return fmt.Sprintf("ctq-%d-%s", s.tries.Add(1), s.life)
+}
+
 // table returns the quoted name of a table of ours. The database's name was
 // checked to be a plain identifier.
 func (s *Store) table(name string) string {
@@ -193,7 +207,7 @@ func (s *Store) table(name string) string {
 func (s *Store) Exec(ctx context.Context, query string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(s.queryID()), clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
 	return s.show(s.conn.Exec(ctx, query))
 }
 

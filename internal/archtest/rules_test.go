@@ -21,12 +21,13 @@ var imports = []struct {
 	{"store", []string{"store/*", "schema", "internal/durable"}},
 	{"store/*", []string{"store/*", "schema", "internal/durable"}},
 	{"bench", nil}, // tests alone: see testImports
+	{"internal/storm", nil},
 	{"cmd/ctappliance", []string{"ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
 }
 
 // testSupport lists packages made for tests. Any test may import them; the
 // program only as said in supportInProgram.
-var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "ingest/ctlog/ctlogtest", "store/engine/enginetest"}
+var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "ingest/ctlog/ctlogtest", "store/engine/enginetest", "store/storetest"}
 
 // supportInProgram are the exceptions: the demo runs a log of its own.
 var supportInProgram = map[string][]string{
@@ -40,6 +41,7 @@ var testImports = map[string][]string{
 	"ingest":          {"internal/durable"},
 	"store":           {"ingest/..."},
 	"bench":           {"ingest/...", "store/...", "wal", "schema"},
+	"internal/storm":  {"ingest/...", "store/...", "wal", "checkpoint", "schema"},
 	"cmd/ctappliance": {"internal/durable"},
 }
 

@@ -1,0 +1,310 @@
+package storetest
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Exception is an error of the server.
+type Exception struct {
+	Code int
+	Text string
+}
+
+func (e *Exception) Error() string { return fmt.Sprintf("Code: %d. DB::Exception: %s", e.Code, e.Text) }
+
+func exception(code int, format string, args ...any) *Exception {
+	return &Exception{code, fmt.Sprintf(format, args...)}
+}
+
+// result is what a statement answers with, as text.
+type result struct {
+	columns []string
+	rows    [][]string
+}
+
+const helloQuery = "SELECT displayName(), version(), revision(), timezone()"
+
+var (
+	insertInto   = regexp.MustCompile("^INSERT INTO `(\\w+)`\\.(\\w+) \\(([\\w, ]+)\\) FORMAT Native$")
+	insertSelect = regexp.MustCompile("(?s)^INSERT INTO `(\\w+)`\\.meta \\(key, value, updated\\) SELECT '(.*)', '(.*)', fromUnixTimestamp64Milli\\(toInt64\\((\\d+)\\), 'UTC'\\)$")
+	metaFinal    = regexp.MustCompile("^SELECT key, value FROM `(\\w+)`\\.meta FINAL$")
+	maxUpdated   = regexp.MustCompile("^SELECT max\\(updated\\) FROM `(\\w+)`\\.logs$")
+	databases    = regexp.MustCompile(`^SELECT name FROM system\.databases WHERE name = '(\w+)'$`)
+	oneTable     = regexp.MustCompile(`^SELECT name FROM system\.tables WHERE database = '(\w+)' AND name = '(\w+)'$`)
+	oneColumn    = regexp.MustCompile(`^SELECT name FROM system\.columns WHERE database = '(\w+)' AND table = '(\w+)' AND name = '(\w+)'$`)
+	oneIndex     = regexp.MustCompile(`^SELECT name FROM system\.data_skipping_indices WHERE database = '(\w+)' AND table = '(\w+)' AND name = '(\w+)'$`)
+	allTables    = regexp.MustCompile(`^SELECT name, engine_full FROM system\.tables WHERE database = '(\w+)'$`)
+	allColumns   = regexp.MustCompile(`^SELECT table, name, type FROM system\.columns WHERE database = '(\w+)' AND default_kind IN \('', 'DEFAULT'\)$`)
+	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(xxHash64\\(concat\\(tbs_id, reinterpretAsFixedString\\(idx\\)\\)\\)\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
+	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
+	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
+	processes    = regexp.MustCompile(`^SELECT query_id FROM system\.processes WHERE query_id LIKE '(.*)'$`)
+	kill         = regexp.MustCompile(`^KILL QUERY WHERE query_id LIKE '(.*)' SYNC$`)
+	parameter    = regexp.MustCompile(`\{(\w+):(\w+)\}`)
+)
+
+// kindOf says what a statement does, as far as its text tells.
+func kindOf(q string) Kind {
+	switch {
+	case q == helloQuery:
+		return Hello
+	case insertInto.MatchString(q):
+		return Insert
+	case strings.HasPrefix(q, "SELECT toUInt32("):
+		return Prove
+	case strings.HasPrefix(q, "SELECT count() > 0, max(idx)"):
+		return Highest
+	case strings.HasPrefix(q, "SELECT DISTINCT idx"):
+		return Indices
+	case strings.Contains(q, "serverUUID()"):
+		return Epoch
+	case strings.Contains(q, "system.processes"):
+		return Processes
+	case strings.HasPrefix(q, "KILL QUERY"):
+		return Kill
+	}
+	return Meta
+}
+
+// bind puts the values of parameters into a query.
+func bind(q string, params url.Values) string {
+	return parameter.ReplaceAllStringFunc(q, func(m string) string {
+		p := parameter.FindStringSubmatch(m)
+		v := params.Get("param_" + p[1])
+		if p[2] == "String" {
+			return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(unescape(v)) + "'"
+		}
+		return v
+	})
+}
+
+// unescape undoes the escapes of parameters, and of string literals.
+func unescape(s string) string {
+	return strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\n`, "\n", `\t`, "\t", `\r`, "\r", `\0`, "\x00").Replace(s)
+}
+
+// query answers everything but inserts of blocks. s.mu is held.
+func (s *Server) query(q string) (*result, error) {
+	if ok, err := s.ddl(q); ok {
+		return nil, err
+	}
+	switch {
+	case q == "SELECT version()":
+		return &result{[]string{"version()"}, [][]string{{s.o.Version}}}, nil
+	case strings.HasPrefix(q, "SELECT toString(serverUUID()), toUnixTimestamp(now()) - uptime()"):
+		start := s.boot.start.Unix()
+		if s.o.Wobble {
+			start += int64(s.statements%3) - 1
+		}
+		return &result{[]string{"u", "s"}, [][]string{{s.uuid, fmt.Sprint(start)}}}, nil
+	}
+	if m := insertSelect.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "meta")
+		if err != nil {
+			return nil, err
+		}
+		s.seq++
+		t.parts = append(t.parts, &Part{Table: "meta", Rows: []Row{{unescape(m[2]), unescape(m[3]), m[4]}}, Seq: s.seq, at: time.Now()})
+		return nil, nil
+	}
+	if m := metaFinal.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "meta")
+		if err != nil {
+			return nil, err
+		}
+		last := map[string]string{}
+		for _, p := range t.parts {
+			last[p.Rows[0][0]] = p.Rows[0][1]
+		}
+		r := &result{columns: []string{"key", "value"}}
+		for k, v := range last {
+			r.rows = append(r.rows, []string{k, v})
+		}
+		return r, nil
+	}
+	if m := maxUpdated.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "logs")
+		if err != nil {
+			return nil, err
+		}
+		top := uint64(0)
+		for _, p := range t.parts {
+			for _, row := range p.Rows {
+				top = max(top, number(row[t.column("updated")]))
+			}
+		}
+		return &result{[]string{"max(updated)"}, [][]string{{fmt.Sprint(top)}}}, nil
+	}
+	if m := processes.FindStringSubmatch(q); m != nil {
+		r := &result{columns: []string{"query_id"}}
+		for _, p := range s.running(m[1]) {
+			r.rows = append(r.rows, []string{p.id})
+		}
+		return r, nil
+	}
+	if r, err := s.describe(q); r != nil || err != nil {
+		return r, err
+	}
+	return s.count(q)
+}
+
+// describe answers questions about databases and tables.
+func (s *Server) describe(q string) (*result, error) {
+	r := &result{columns: []string{"name"}}
+	if m := databases.FindStringSubmatch(q); m != nil {
+		if s.tables[m[1]] != nil {
+			r.rows = [][]string{{m[1]}}
+		}
+		return r, nil
+	}
+	if m := oneTable.FindStringSubmatch(q); m != nil {
+		if s.tables[m[1]][m[2]] != nil {
+			r.rows = [][]string{{m[2]}}
+		}
+		return r, nil
+	}
+	if m := oneColumn.FindStringSubmatch(q); m != nil {
+		if t := s.tables[m[1]][m[2]]; t != nil && slices.ContainsFunc(t.columns, func(c Column) bool { return c.Name == m[3] }) {
+			r.rows = [][]string{{m[3]}}
+		}
+		return r, nil
+	}
+	if m := oneIndex.FindStringSubmatch(q); m != nil {
+		if t := s.tables[m[1]][m[2]]; t != nil && slices.Contains(t.indices, m[3]) {
+			r.rows = [][]string{{m[3]}}
+		}
+		return r, nil
+	}
+	if m := allTables.FindStringSubmatch(q); m != nil {
+		r.columns = []string{"name", "engine_full"}
+		for _, t := range s.tables[m[1]] {
+			r.rows = append(r.rows, []string{t.name, t.engine})
+		}
+		return r, nil
+	}
+	if m := allColumns.FindStringSubmatch(q); m != nil {
+		r.columns = []string{"table", "name", "type"}
+		for _, t := range s.tables[m[1]] {
+			for _, c := range t.columns {
+				if c.Kind == "" || c.Kind == "DEFAULT" {
+					r.rows = append(r.rows, []string{t.name, c.Name, c.Full})
+				}
+			}
+		}
+		return r, nil
+	}
+	return nil, nil
+}
+
+// count answers what is asked about the ledger, and refuses the rest.
+func (s *Server) count(q string) (*result, error) {
+	if strings.HasPrefix(q, "SELECT toUInt32(") {
+		r := &result{columns: []string{"toUInt32(0)", "count()", "uniqExact(idx)", "x"}}
+		for _, piece := range strings.Split(q, " UNION ALL ") {
+			m := prove.FindStringSubmatch(piece)
+			if m == nil {
+				return nil, s.unknown(piece)
+			}
+			t, err := s.table(m[2], "ledger")
+			if err != nil {
+				return nil, err
+			}
+			n, xor, list := t.scan(m[3:])
+			r.rows = append(r.rows, []string{m[1], fmt.Sprint(n), fmt.Sprint(len(list)), fmt.Sprint(xor)})
+		}
+		return r, nil
+	}
+	if m := highest.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return nil, err
+		}
+		row := []string{"0", "0"}
+		if _, _, list := t.scan(m[2:]); len(list) > 0 {
+			row = []string{"1", fmt.Sprint(list[len(list)-1])}
+		}
+		return &result{[]string{"a", "b"}, [][]string{row}}, nil
+	}
+	if m := indices.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return nil, err
+		}
+		r := &result{columns: []string{"idx"}}
+		_, _, list := t.scan(m[2:])
+		for _, i := range list {
+			r.rows = append(r.rows, []string{fmt.Sprint(i)})
+		}
+		return r, nil
+	}
+	return nil, s.unknown(q)
+}
+
+// scan reads the ledger: log, from, to in decimal. It returns the number of
+// rows, the XOR of their hashes, and the distinct indices, ascending.
+func (t *table) scan(args []string) (n int, xor uint64, list []uint64) {
+	log, _ := strconv.ParseUint(args[0], 10, 64)
+	from, _ := strconv.ParseUint(args[1], 10, 64)
+	to, _ := strconv.ParseUint(args[2], 10, 64)
+	for _, p := range t.parts {
+		for i, e := range p.entries {
+			if e.Log == log && e.Index >= from && e.Index < to {
+				n++
+				xor ^= p.hashes[i]
+				list = append(list, e.Index)
+			}
+		}
+	}
+	slices.Sort(list)
+	return n, xor, slices.Compact(list)
+}
+
+func (s *Server) unknown(q string) error {
+	s.complain("statement is not known to the fake: " + q[:min(len(q), 200)])
+	return exception(62, "Syntax error: failed at position 1: %.100s. (SYNTAX_ERROR)", q)
+}
+
+// like returns a pattern of LIKE as a regular expression.
+func like(pattern string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString("(?s)^")
+	p := unescape(pattern)
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case c == '\\' && i+1 < len(p):
+			i++
+			b.WriteString(regexp.QuoteMeta(p[i : i+1]))
+		case c == '%':
+			b.WriteString(".*")
+		case c == '_':
+			b.WriteString(".")
+		default:
+			b.WriteString(regexp.QuoteMeta(string(c)))
+		}
+	}
+	return regexp.MustCompile(b.String() + "$")
+}
+
+// text writes a result as TabSeparatedWithNames.
+func (r *result) text() []byte {
+	if r == nil {
+		return nil
+	}
+	var b strings.Builder
+	for _, row := range append([][]string{r.columns}, r.rows...) {
+		for i, v := range row {
+			if i > 0 {
+				b.WriteByte('\t')
+			}
+			b.WriteString(strings.NewReplacer("\\", "\\\\", "\t", "\\t", "\n", "\\n").Replace(v))
+		}
+		b.WriteByte('\n')
+	}
+	return []byte(b.String())
+}
