@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -432,11 +431,7 @@ func (l *Log) commit(g *group) error {
 	}
 	h.put(g.buf, out.seg.hdr.salt)
 	frame := append(g.buf, make([]byte, h.size()-int64(len(g.buf)))...)
-	wrote, err := out.file.WriteAt(frame, out.off)
-	if err == nil && wrote != len(frame) {
-		err = errors.New("short write")
-	}
-	if err != nil {
+	if _, err := out.file.WriteAt(frame, out.off); err != nil {
 		return l.settle(g, l.fail("writing to "+out.seg.name, err))
 	}
 	l.o.Step("wal-written")
