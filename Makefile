@@ -23,7 +23,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash faults clean
+.PHONY: help go demo run build engine test check race fuzz bench crash faults mutate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 
 faults: go $(ENGINE) ## the whole matrix of faults around the real program, a line each
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestFaults -faults.all -v -timeout 0 $(TESTFLAGS)
+
+mutate: go $(ENGINE) ## removes one guard after the other and wants tests to fail: make mutate ARGS="-pkg wal"
+	go run ./internal/mutation $(ARGS)
 
 clean: ## remove bin/, the engine with it
 	rm -rf $(BIN)

@@ -14,6 +14,7 @@ var imports = []struct {
 	{"internal/crashfs", []string{"internal/durable"}},
 	{"internal/archtest", nil},
 	{"internal/deploytest", nil},
+	{"internal/mutation", nil},
 	{"wal", []string{"internal/durable"}},
 	{"checkpoint", []string{"internal/durable"}},
 	{"ingest", []string{"ingest/*", "wal", "checkpoint", "schema", "internal/durable"}},
