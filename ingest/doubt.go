@@ -22,8 +22,8 @@ import (
 // And acknowledged rows are doubted in one case: when the store has been
 // started anew since, which trim looks at.
 
-// errEpochChanged means that an attempt began in one life of the store and
-// ended in another.
+// errEpochChanged means that a proof began in one life of the store and ended
+// in another.
 var errEpochChanged = errors.New("the store was started anew meanwhile")
 
 // fence ends the doubt about inserts whose flushes are not cut again: when it

@@ -27,6 +27,7 @@ type memSink struct {
 	slow   time.Duration                          // what Highest takes
 	fail   func(op string, f *schema.Flush) error // before the rows
 	failed func(op string, f *schema.Flush) error // after them
+	refuse func(r *schema.Row) bool               // ledger rows that are refused for good
 	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
 	held   map[uint64][]func()                    // by flush: what late has put off
 	calls  map[string]int
@@ -81,6 +82,9 @@ func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*sc
 				return errors.New("a ledger row came before its dependents")
 			}
 			rows = append(rows, *r)
+			if s.refuse != nil && s.refuse(r) {
+				return &schema.RefusedError{Table: "ledger", Code: 321, Err: errors.New("out of range")}
+			}
 		}
 	}
 	token := token(f)

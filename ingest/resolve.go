@@ -9,9 +9,8 @@ import (
 	"ctappliance/schema"
 )
 
-// insert gets a flush into every table, within one life of the store. In doubt
-// it proves before it inserts; otherwise it inserts once and proves only if
-// that did not succeed.
+// insert gets a flush into every table. In doubt it proves before it inserts;
+// otherwise it inserts once and proves only if that did not succeed.
 func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.Intent, doubt bool) error {
 	for tries := 1; ; tries++ {
 		err := d.attempt(ctx, f, in, doubt)
@@ -25,8 +24,8 @@ func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.
 		d.a.insertErrors.Add(1)
 		var refused *schema.RefusedError
 		if errors.As(err, &refused) {
-			if err := d.bisect(ctx, f, in, refused); err != nil {
-				return err
+			if failed := d.bisect(ctx, f, in, refused, tries); failed != nil {
+				err = failed
 			}
 		}
 		doubt = true
@@ -37,7 +36,7 @@ func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.
 }
 
 // attempt tries a flush once, and notes the life of the store in which it
-// succeeded from beginning to end.
+// began: trim will find that it has ended, if it ends meanwhile.
 func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint.Intent, doubt bool) error {
 	epoch, err := d.a.c.Sink.Epoch(ctx)
 	if err != nil {
@@ -50,13 +49,6 @@ func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint
 	}
 	if err != nil {
 		return err
-	}
-	after, err := d.a.c.Sink.Epoch(ctx)
-	if err != nil {
-		return err
-	}
-	if after != epoch {
-		return errEpochChanged
 	}
 	d.epoch = epoch
 	return nil
