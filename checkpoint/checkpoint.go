@@ -61,7 +61,7 @@ type DB struct {
 func Open(dir string) (db *DB, setAside string, err error) {
 	path := filepath.Join(dir, FileName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := create(dir, path); err != nil {
+		if err := create(durable.OS{}, dir, path); err != nil {
 			return nil, "", err
 		}
 	} else if err != nil {
@@ -76,7 +76,7 @@ func Open(dir string) (db *DB, setAside string, err error) {
 	if err := os.Rename(path, setAside); err != nil {
 		return nil, "", fmt.Errorf("setting damaged checkpoint aside: %w", err)
 	}
-	if err := create(dir, path); err != nil {
+	if err := create(durable.OS{}, dir, path); err != nil {
 		return nil, setAside, err
 	}
 	db, err = open(path, false)
@@ -94,7 +94,7 @@ func OpenReadOnly(dir string) (*DB, error) {
 }
 
 // create makes an empty checkpoint under a temporary name and renames it.
-func create(dir, path string) error {
+func create(fsys durable.FS, dir, path string) error {
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("creating checkpoint: %w", err)
@@ -114,10 +114,10 @@ func create(dir, path string) error {
 	if err := errors.Join(err, b.Close()); err != nil {
 		return fmt.Errorf("creating checkpoint: %w", err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := fsys.Rename(tmp, path); err != nil {
 		return fmt.Errorf("creating checkpoint: %w", err)
 	}
-	return (durable.OS{}).SyncDir(dir)
+	return fsys.SyncDir(dir)
 }
 
 func options(readOnly bool) *bolt.Options {

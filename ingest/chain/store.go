@@ -48,7 +48,8 @@ type Store struct {
 	path string
 
 	mu     sync.RWMutex
-	file   *os.File
+	fsys   durable.FS
+	file   durable.File
 	end    int64
 	index  map[Hash]place
 	added  map[Hash]int // by log, today
@@ -58,23 +59,26 @@ type Store struct {
 
 // Open opens the store of a data directory, creating it if it is not there.
 // setAside names the damaged file, if there was one.
-func Open(dir string) (s *Store, setAside string, err error) {
+func Open(dir string) (s *Store, setAside string, err error) { return open(durable.OS{}, dir) }
+
+// open writes through fsys, so that tests see what is synced.
+func open(fsys durable.FS, dir string) (s *Store, setAside string, err error) {
 	path := filepath.Join(dir, FileName)
 	b, err := os.ReadFile(path)
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !fresh {
 		return nil, "", fmt.Errorf("reading chain store: %w", err)
 	}
-	s = &Store{path: path, index: map[Hash]place{}, added: map[Hash]int{}}
+	s = &Store{path: path, fsys: fsys, index: map[Hash]place{}, added: map[Hash]int{}}
 	s.end = s.scan(b, 0)
 	if rest := findFrame(b, s.end+1); rest >= 0 {
 		return s.rescue(dir, b, rest)
 	}
-	if s.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if s.file, err = fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, "", fmt.Errorf("opening chain store: %w", err)
 	}
 	if fresh {
-		if err := (durable.OS{}).SyncDir(dir); err != nil {
+		if err := fsys.SyncDir(dir); err != nil {
 			return nil, "", fmt.Errorf("creating chain store: %w", err)
 		}
 	}
@@ -94,7 +98,7 @@ func OpenReadOnly(dir string) (*Store, error) {
 	for next := findFrame(b, s.end+1); next >= 0; next = findFrame(b, s.end+1) {
 		s.end = s.scan(b, next)
 	}
-	if s.file, err = os.Open(path); err != nil {
+	if s.file, err = durable.Open(durable.OS{}, path); err != nil {
 		return nil, fmt.Errorf("opening chain store: %w", err)
 	}
 	return s, nil
@@ -154,10 +158,10 @@ func (s *Store) rescue(dir string, b []byte, next int64) (*Store, string, error)
 	if err := os.Link(s.path, setAside); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, "", fmt.Errorf("setting damaged chain store aside: %w", err)
 	}
-	if err := durable.WriteFile(durable.OS{}, s.path, whole, 0o600); err != nil {
+	if err := durable.WriteFile(s.fsys, s.path, whole, 0o600); err != nil {
 		return nil, "", fmt.Errorf("rewriting damaged chain store: %w", err)
 	}
-	fresh, _, err := Open(dir)
+	fresh, _, err := open(s.fsys, dir)
 	return fresh, setAside, err
 }
 

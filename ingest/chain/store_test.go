@@ -25,7 +25,7 @@ func certs(from, to int) map[Hash][]byte {
 	return out
 }
 
-func open(t *testing.T, dir string) (*Store, string) {
+func openStore(t *testing.T, dir string) (*Store, string) {
 	t.Helper()
 	s, aside, err := Open(dir)
 	if err != nil {
@@ -60,7 +60,7 @@ func holds(t *testing.T, s *Store, certs map[Hash][]byte) (n int) {
 
 func TestStoreRemembers(t *testing.T) {
 	dir := fast(t)
-	s, _ := open(t, dir)
+	s, _ := openStore(t, dir)
 	add(t, s, certs(0, 5))
 	add(t, s, certs(3, 9)) // again, and new ones
 	if s.Len() != 9 || holds(t, s, certs(0, 9)) != 9 {
@@ -68,7 +68,7 @@ func TestStoreRemembers(t *testing.T) {
 	}
 	s.Close()
 	size := fileSize(t, dir)
-	s, aside := open(t, dir)
+	s, aside := openStore(t, dir)
 	if aside != "" || holds(t, s, certs(0, 9)) != 9 {
 		t.Errorf("reopened: aside %q", aside)
 	}
@@ -95,7 +95,7 @@ func fileSize(t *testing.T, dir string) int64 {
 func TestCutAtEveryByte(t *testing.T) {
 	dir := fast(t)
 	path := filepath.Join(dir, FileName)
-	s, _ := open(t, dir)
+	s, _ := openStore(t, dir)
 	var ends []int64
 	for i := range 6 {
 		add(t, s, certs(i, i+1))
@@ -114,13 +114,13 @@ func TestCutAtEveryByte(t *testing.T) {
 		for want < len(ends) && ends[want] <= int64(n) {
 			want++
 		}
-		s, aside := open(t, dir)
+		s, aside := openStore(t, dir)
 		if got := holds(t, s, certs(0, 6)); got != want || aside != "" {
 			t.Errorf("cut at %d: %d certificates, want %d, aside %q", n, got, want, aside)
 		}
 		add(t, s, certs(10, 11))
 		s.Close()
-		s, aside = open(t, dir)
+		s, aside = openStore(t, dir)
 		if got := holds(t, s, certs(0, 6)) + holds(t, s, certs(10, 11)); got != want+1 || aside != "" {
 			t.Errorf("cut at %d and added to: %d certificates, want %d, aside %q", n, got, want+1, aside)
 		}
@@ -133,7 +133,7 @@ func TestCutAtEveryByte(t *testing.T) {
 func TestFlipEveryByte(t *testing.T) {
 	dir := fast(t)
 	path := filepath.Join(dir, FileName)
-	s, _ := open(t, dir)
+	s, _ := openStore(t, dir)
 	add(t, s, certs(0, 5))
 	before := fileSize(t, dir)
 	add(t, s, certs(5, 6))
@@ -156,7 +156,7 @@ func TestFlipEveryByte(t *testing.T) {
 			t.Errorf("byte %d: a reader found %d certificates", at, got)
 		}
 		ro.Close()
-		s, aside := open(t, dir)
+		s, aside := openStore(t, dir)
 		if got := holds(t, s, certs(0, 6)); got != 5 {
 			t.Errorf("byte %d: %d certificates", at, got)
 		}
@@ -171,7 +171,7 @@ func TestFlipEveryByte(t *testing.T) {
 		}
 		add(t, s, certs(0, 6))
 		s.Close()
-		s, aside = open(t, dir)
+		s, aside = openStore(t, dir)
 		if aside != "" || holds(t, s, certs(0, 6)) != 6 {
 			t.Errorf("byte %d: not mended, aside %q", at, aside)
 		}
@@ -206,7 +206,7 @@ func TestDailyCap(t *testing.T) {
 }
 
 func TestOddSizes(t *testing.T) {
-	s, _ := open(t, fast(t))
+	s, _ := openStore(t, fast(t))
 	huge := make([]byte, MaxCertificate+1)
 	left, err := s.Add(Hash{1}, map[Hash][]byte{sha256.Sum256(nil): {}, sha256.Sum256(huge): huge})
 	if err != nil || len(left) != 2 || s.Len() != 0 {
@@ -216,7 +216,7 @@ func TestOddSizes(t *testing.T) {
 
 // After a failed write nothing is promised any more (I7).
 func TestFailureIsFinal(t *testing.T) {
-	s, _ := open(t, fast(t))
+	s, _ := openStore(t, fast(t))
 	add(t, s, certs(0, 1))
 	s.file.Close()
 	for range 2 {

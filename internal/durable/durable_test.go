@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ctappliance/internal/crashfs"
@@ -158,6 +159,26 @@ func TestMkdirAllIsDurable(t *testing.T) {
 	}
 }
 
+// TestMkdirOfADeadProcess: a directory that another process created, which died
+// before it could sync, is durable when MkdirAll returns.
+func TestMkdirOfADeadProcess(t *testing.T) {
+	for seed := range uint64(20) {
+		f := crashfs.New()
+		if err := durable.MkdirAll(f, "a", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.MkdirAll("a/b", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.MkdirAll(f, "a/b", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := f.Crash(rand.New(rand.NewPCG(seed, 3))).Stat("a/b"); err != nil || !info.IsDir() {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
 // TestOS: the real files do what the interface says.
 func TestOS(t *testing.T) {
 	dir := t.TempDir()
@@ -241,6 +262,9 @@ func TestDiskFullIsFull(t *testing.T) {
 	}
 	if f.Used() != 0 {
 		t.Errorf("the failure leaves %d bytes behind", f.Used())
+	}
+	if !durable.IsFull(&fs.PathError{Op: "write", Path: "f", Err: syscall.EDQUOT}) {
+		t.Error("an exhausted quota is no full disk")
 	}
 	if durable.IsFull(fs.ErrNotExist) || durable.IsFull(nil) {
 		t.Error("everything passes for a full disk")
