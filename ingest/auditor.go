@@ -83,6 +83,9 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 		return
 	}
 	audit := &Audit{Dir: u.a.c.Dir, Log: f.info.ID, Spans: pieces, Ledger: u.a.c.Sink, Client: f.log, Samples: 1}
+	if f.isHalted() {
+		audit.Client = nil // what it says is worth nothing; the ledger is counted all the same
+	}
 	found, err := audit.Run(ctx)
 	if ctx.Err() != nil {
 		return

@@ -22,8 +22,9 @@ type suspects struct {
 	From uint64 `json:"from"` // proven up to here
 	To   uint64 `json:"to"`   // and not at this size
 
-	// The first record that leaves the tree, by proofs for the sizes between.
-	// Both are zero if the log did not prove them.
+	// Where the entries leave the tree: one record, by proofs for the sizes
+	// between; more where the WAL no longer had it. Both are zero if the log did
+	// not prove them.
 	WrongFrom uint64 `json:"wrong_from,omitempty"`
 	WrongTo   uint64 `json:"wrong_to,omitempty"`
 
@@ -69,6 +70,9 @@ func (c *conductor) suspects(ctx context.Context, head *ctlog.Head) (*suspects, 
 	ctx, recording := ctlog.Record(ctx, maxAnswers/2)
 	if i, ok := c.locate(ctx, head, found); ok {
 		out.WrongFrom, out.WrongTo = found[i].from, found[i].to
+		if i == 0 {
+			out.WrongFrom = min(out.WrongFrom, out.From) // or in what was trimmed before it
+		}
 		if !found[i].kept && out.File != "" {
 			if err := c.keepOne(filepath.Join(dir, out.File), found[i].seq); err != nil {
 				c.out.Error("the wrong entries are not kept", "err", err)
@@ -156,7 +160,8 @@ func (c *conductor) keepOne(path string, seq uint64) error {
 }
 
 // locate returns the first of the records after which our frontier is not the
-// one that the log proves. The last one is known to be behind it.
+// one that the log proves: it, or what was trimmed before the first one, is
+// wrong. After the last one the frontier is known not to be.
 func (c *conductor) locate(ctx context.Context, head *ctlog.Head, found []suspect) (int, bool) {
 	good, bad := -1, len(found)-1
 	if found[bad].to != c.s.cursor.Load() {
@@ -168,13 +173,6 @@ func (c *conductor) locate(ctx context.Context, head *ctlog.Head, found []suspec
 			c.out.Warn("the wrong entries are not located", "err", err)
 		}
 		return same, err == nil
-	}
-	if found[0].from > c.s.verified.Load() {
-		// What was trimmed is in question too.
-		if fits, ok := same(0); !ok || !fits {
-			return 0, false
-		}
-		good = 0
 	}
 	for bad-good > 1 {
 		mid := good + (bad-good)/2

@@ -35,6 +35,8 @@ const (
 	HTML          Mode = "html"           // an HTML page with status 200, or Status
 	Redirect      Mode = "redirect"       // 302, or Status, to Location (default: the same with redirected=1)
 	Missing       Mode = "missing"        // 404
+	HangUp        Mode = "hang-up"        // the connection is reset before anything was sent
+	SlowHeader    Mode = "slow-header"    // the header comes one byte at a time, Delay (default 1 s) apart, and never ends
 
 	// Wrong data; class data unless said.
 	ShortAnswer  Mode = "short-answer"  // at most N entries (default 1); a tile cut in the middle of an entry
@@ -45,6 +47,12 @@ const (
 	CorruptIndex Mode = "corrupt-index" // the leaf_index extensions of a static log are one too high
 	CorruptHash  Mode = "corrupt-hash"  // one hash of a hash tile or proof is altered; class proof
 	BadJSON      Mode = "bad-json"      // the answer ends after half of it; any class
+	SwapEntries  Mode = "swap-entries"  // the entries in [From, To) change places two by two, or the first two of the answer
+	LeafVersion  Mode = "leaf-version"  // the leaves in [From, To), or the first of the answer, are of version 2; RFC 6962 only
+	EntryType    Mode = "entry-type"    // they are of a type that nobody has defined
+	CorruptChain Mode = "corrupt-chain" // their last chain certificate, or its fingerprint, is altered: nothing that is signed
+	TwiceKeys    Mode = "twice-keys"    // a JSON object has members twice, a false value before the true one; any class
+	BadBase64    Mode = "bad-base64"    // one character is none of base64; classes head, data and proof
 
 	// Wrong heads; class head.
 	RolledBack   Mode = "rolled-back"   // a valid head that is N entries (default 1) smaller
@@ -53,9 +61,12 @@ const (
 	WrongKey     Mode = "wrong-key"     // signed by another key, under the right name
 	Future       Mode = "future"        // a head that is Delay (default 24 h) ahead of its time, validly signed
 	WrongOrigin  Mode = "wrong-origin"  // a checkpoint of another origin
+	Backdated    Mode = "backdated"     // a head dated Delay (default 24 h) before its time, validly signed
+	OddSize      Mode = "odd-size"      // Text in place of the tree size; validly signed if it is a number that can be
 
 	// Static logs only.
 	PartialGone   Mode = "partial-gone"   // partial tiles answer 404; data and proof
+	StalePartial  Mode = "stale-partial"  // partial tiles hold N entries or hashes (default 1) fewer than asked for; data and proof
 	WrongIssuer   Mode = "wrong-issuer"   // another certificate than the one named; class issuer
 	MissingIssuer Mode = "missing-issuer" // 404; class issuer
 )
@@ -101,6 +112,7 @@ type Fault struct {
 	RetryAfter string        `json:"retry_after,omitempty"`
 	RetryIn    time.Duration `json:"retry_in,omitempty"` // default 1 s
 	Location   string        `json:"location,omitempty"`
+	Text       string        `json:"text,omitempty"`
 	Delay      time.Duration `json:"delay,omitempty"`
 	N          int64         `json:"n,omitempty"`
 }
@@ -108,6 +120,9 @@ type Fault struct {
 // classes lists what each mode can strike.
 var classes = map[Mode][]Class{
 	Status: nil, Latency: nil, Reset: nil, SlowBody: nil, EndlessBody: nil, GzipBomb: nil, TruncatedGzip: nil, HTML: nil, Redirect: nil, Missing: nil, BadJSON: nil,
+	HangUp: nil, SlowHeader: nil, TwiceKeys: {ClassHead, ClassData, ClassProof}, BadBase64: {ClassHead, ClassData, ClassProof},
+	SwapEntries: {ClassData}, LeafVersion: {ClassData}, EntryType: {ClassData}, CorruptChain: {ClassData},
+	Backdated: {ClassHead}, OddSize: {ClassHead}, StalePartial: {ClassData, ClassProof},
 	ShortAnswer: {ClassData}, EmptyAnswer: {ClassData}, ExtraEntries: {ClassData}, WrongLength: {ClassData, ClassProof},
 	CorruptEntry: {ClassData}, CorruptIndex: {ClassData}, CorruptHash: {ClassProof},
 	RolledBack: {ClassHead}, SplitView: {ClassHead}, BadSignature: {ClassHead}, WrongKey: {ClassHead}, Future: {ClassHead}, WrongOrigin: {ClassHead},

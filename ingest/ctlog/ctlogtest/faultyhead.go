@@ -3,6 +3,7 @@ package ctlogtest
 import (
 	"bytes"
 	"crypto/sha256"
+	"strconv"
 	"time"
 )
 
@@ -24,6 +25,15 @@ func (l *Log) faultyHead(d drawn) (head, error) {
 	if f, ok := d[Future]; ok {
 		h.timestamp += uint64(f.delay(24 * time.Hour).Milliseconds())
 		resign = true
+	}
+	if f, ok := d[Backdated]; ok {
+		h.timestamp -= uint64(f.delay(24 * time.Hour).Milliseconds())
+		resign = true
+	}
+	if f, ok := d[OddSize]; ok {
+		if n, err := strconv.ParseUint(f.Text, 10, 64); err == nil {
+			h.size, resign = n, true
+		}
 	}
 	key := l.key
 	if _, ok := d[WrongKey]; ok {

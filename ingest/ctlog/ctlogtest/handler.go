@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // answer is what a log has to say before faults of transport strike it.
@@ -74,10 +75,19 @@ func (l *Log) serve(w http.ResponseWriter, r *http.Request) {
 	if f, ok := d[Latency]; ok && !pause(r.Context(), f.delay(0)) {
 		return
 	}
+	if f, ok := d[SlowHeader]; ok {
+		sendSlowHeader(w, r.Context(), f.delay(time.Second))
+		reset(w)
+		return
+	}
+	if _, ok := d[HangUp]; ok {
+		hangUp(w)
+		return
+	}
 	if instead, ok := l.instead(w, r, d); ok {
 		a = instead
 	} else {
-		a = op.run(d)
+		a = l.tamper(op.run(d), d)
 	}
 	if r.Method == http.MethodHead {
 		a.to = a.from

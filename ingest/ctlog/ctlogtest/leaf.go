@@ -14,6 +14,11 @@ type Entry struct {
 	Body          []byte   // TBSCertificate of a precert_entry, certificate of an x509_entry
 	Submitted     []byte   // the submitted precertificate; nil for an x509_entry
 	chain         []int    // certificates of the hierarchy, issuer first
+
+	// What faults make of it.
+	version    byte   // of the leaf, 0 is v1
+	entryType  uint16 // if not zero, in place of the true one
+	wrongChain bool   // the last certificate is altered
 }
 
 func appendOpaque16(b, v []byte) []byte {
@@ -29,11 +34,15 @@ func appendOpaque24(b, v []byte) []byte {
 // RFC 6962 log's has no extensions.
 func (e *Entry) appendTimestamped(b []byte, kind Kind, index uint64) []byte {
 	b = binary.BigEndian.AppendUint64(b, e.Timestamp)
+	typ := len(b)
 	if e.Precert {
 		b = append(b, 0, 1)
 		b = append(b, e.IssuerKeyHash[:]...)
 	} else {
 		b = append(b, 0, 0)
+	}
+	if e.entryType != 0 {
+		binary.BigEndian.PutUint16(b[typ:], e.entryType)
 	}
 	b = appendOpaque24(b, e.Body)
 	if kind == RFC6962 {
@@ -44,7 +53,7 @@ func (e *Entry) appendTimestamped(b []byte, kind Kind, index uint64) []byte {
 
 // appendLeaf appends a MerkleTreeLeaf: version v1, timestamped_entry.
 func (e *Entry) appendLeaf(b []byte, kind Kind, index uint64) []byte {
-	return e.appendTimestamped(append(b, 0, 0), kind, index)
+	return e.appendTimestamped(append(b, e.version, 0), kind, index)
 }
 
 // leafHash is the hash of the entry in a log of this kind (RFC 6962 section
@@ -68,7 +77,7 @@ func (e *Entry) appendExtra(b []byte, h *hierarchy) []byte {
 	for _, c := range e.chain {
 		b = appendOpaque24(b, h.certs[c])
 	}
-	return b
+	return e.spoilChain(b)
 }
 
 // appendTileLeaf appends a TileLeaf of a data tile. That of an RFC 6962 log
@@ -82,6 +91,14 @@ func (e *Entry) appendTileLeaf(b []byte, h *hierarchy, kind Kind, index uint64) 
 	b = append(b, byte(n>>8), byte(n))
 	for _, c := range e.chain {
 		b = append(b, h.hashes[c][:]...)
+	}
+	return e.spoilChain(b)
+}
+
+// spoilChain alters the end of what ends with a chain.
+func (e *Entry) spoilChain(b []byte) []byte {
+	if e.wrongChain && len(e.chain) > 0 {
+		b[len(b)-1] ^= 1
 	}
 	return b
 }

@@ -149,15 +149,15 @@ func (l *Log) entries(from, to, asked, size uint64, d drawn) answer {
 		again = extra - (to - asked)
 	}
 	a.body = append(a.body, []byte(`{"entries":[`))
-	corrupt, altered := d[CorruptEntry]
+	altered := d.altersEntries()
 	for i := from; i < to; {
 		n := i / blockSize
 		stop := min(to, (n+1)*blockSize)
 		if altered {
 			stop = i + 1
 		}
-		if altered && corrupt.strikes(i, from) {
-			e := alter(l.corpus.Entry(i))
+		if altered {
+			e := l.entryUnder(d, i, from)
 			one, _ := l.appendEntry(nil, nil, &e, i)
 			a.body = append(a.body, one)
 		} else {
@@ -174,26 +174,6 @@ func (l *Log) entries(from, to, asked, size uint64, d drawn) answer {
 	}
 	a.body = append(a.body, []byte(`]}`))
 	return a
-}
-
-// strikes reports whether entry i is one that a CorruptEntry fault alters in
-// an answer that begins at from.
-func (f Fault) strikes(i, from uint64) bool {
-	if f.To == 0 {
-		return i == from
-	}
-	return f.From <= i && i < f.To
-}
-
-// alter changes an entry so that it still decodes but hashes to something
-// else: the last byte of a certificate is in its signature, that of a TBS in
-// its last extension.
-func alter(e Entry) Entry {
-	e.Body = append([]byte(nil), e.Body...)
-	if n := len(e.Body); n > 0 {
-		e.Body[n-1] ^= 1
-	}
-	return e
 }
 
 type proofs [][]byte

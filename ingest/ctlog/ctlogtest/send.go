@@ -133,6 +133,18 @@ func (l *Log) send(w http.ResponseWriter, r *http.Request, a answer, d drawn) (s
 
 func broken(n int64) (int, int64) { return 0, n }
 
+// hangUp resets the connection before anything was sent.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		if t, ok := conn.(*net.TCPConn); ok {
+			t.SetLinger(0)
+		}
+		conn.Close()
+		return
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // reset ends the connection so that the client sees a reset, not an end.
 func reset(w http.ResponseWriter) {
 	c := http.NewResponseController(w)

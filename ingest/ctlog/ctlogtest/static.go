@@ -122,6 +122,9 @@ func (l *Log) hashTile(t tilePath, d drawn) answer {
 		return text(http.StatusNotFound, "404 page not found")
 	}
 	tree := l.snapshot()
+	if f, ok := d[StalePartial]; ok && t.part {
+		t.width -= min(uint64(f.n(1)), t.width-1)
+	}
 	hashes := tree.levels[t.level][t.n*256 : t.n*256+t.width]
 	b := make([]byte, 0, 8192)
 	for _, h := range hashes {
@@ -157,12 +160,12 @@ func (l *Log) makeTile(n uint64) ([]byte, int64) {
 func (l *Log) tileLeaves(n, width uint64, d drawn) []byte {
 	entries := l.corpus.block(n)
 	var b []byte
-	corrupt, altered := d[CorruptEntry]
+	altered := d.altersEntries()
 	_, shifted := d[CorruptIndex]
 	for i := range width {
 		e, index := entries[i], n*blockSize+i
-		if altered && corrupt.strikes(index, n*blockSize) {
-			e = alter(e)
+		if altered {
+			e = l.entryUnder(d, index, n*blockSize)
 		}
 		if shifted {
 			index++
@@ -178,13 +181,18 @@ func (l *Log) dataTile(t tilePath, d drawn) answer {
 	}
 	a := answer{status: 200, ctype: "application/octet-stream", cache: immutable, gzip: !l.o.PlainTiles, from: t.n * 256, to: t.n*256 + t.width}
 	special := false
-	for _, m := range []Mode{CorruptEntry, CorruptIndex, ShortAnswer, EmptyAnswer, ExtraEntries, WrongLength} {
+	for _, m := range []Mode{CorruptIndex, ShortAnswer, EmptyAnswer, ExtraEntries, WrongLength} {
 		_, ok := d[m]
 		special = special || ok
 	}
+	special = special || d.altersEntries()
 	if !t.part && !special {
 		a.body = [][]byte{l.tiles.get(t.n)}
 		return a
+	}
+	if f, ok := d[StalePartial]; ok && t.part {
+		t.width -= min(uint64(f.n(1)), t.width-1)
+		a.to = a.from + t.width
 	}
 	b := l.tileLeaves(t.n, t.width, d)
 	if f, ok := d[ShortAnswer]; ok {

@@ -43,6 +43,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 				err = syscall.ECONNRESET
 			} else {
 				w.WriteHeader(http.StatusOK)
+				err = r.Context().Err() // what was not sent for it is not an end
 			}
 			sink.CloseWithError(err)
 			broken <- err
@@ -68,13 +69,30 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.sent, ContentLength: n, Request: r,
-		Body: &pipeBody{body, func() { stop(); cancel() }}}, nil
+		Body: &pipeBody{body, func() { stop(); cancel() }, n}}, nil
 }
 
-// pipeBody frees the handler when the client closes it.
+// pipeBody frees the handler when the client closes it. It ends where the
+// header says, as net/http has it: not with what becomes of the connection
+// afterwards, and not before.
 type pipeBody struct {
 	*io.PipeReader
 	release func()
+	left    int64 // bytes to come, -1 if not declared
+}
+
+func (b *pipeBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return b.PipeReader.Read(p)
+	}
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.PipeReader.Read(p[:min(int64(len(p)), b.left)])
+	if b.left -= int64(n); err == io.EOF && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (b *pipeBody) Close() error {
