@@ -162,8 +162,16 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 	if err != nil {
 		return fmt.Errorf("opening the database in %s: %w", dir, err)
 	}
+	if err := syncAll(dir); err != nil {
+		return err
+	}
 	f := &face{
-		pool: p, log: o.Log, maxInsert: c.MaxInsert, readTimeout: time.Minute,
+		pool: p, log: o.Log, names: &nameSync{root: filepath.Join(dir, "data")},
+		fatal: func(err error) {
+			o.Log.Error("engine ends: what it wrote may not be on the disk", "err", err)
+			os.Exit(2)
+		},
+		maxInsert: c.MaxInsert, readTimeout: time.Minute,
 		users: map[string]user{
 			c.Writer: {roleWriter, sha256.Sum256([]byte(c.WriterSecret))},
 			c.Reader: {roleReader, sha256.Sum256([]byte(c.ReaderSecret))},

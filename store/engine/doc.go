@@ -5,11 +5,16 @@
 // # Promise
 //
 // When an INSERT has been answered with 200, its rows are in the table, whole,
-// and with the fsync settings of the table, on the disk. A child that dies, or
-// is killed, takes no acknowledged row with it; what was not acknowledged is
-// there block by block, or not. After [Engine.Fence] no statement sent before
-// can still write; after [Engine.FenceStatements] none with the given ID.
-// There is never more than one engine on a directory.
+// and with the fsync settings of the table, on the disk, names included: the
+// library syncs files and parts' directories, the child syncs the tables'
+// directories before it answers, and at its start everything that a former
+// child has left. So what can be counted while the boot ID stays the same, with
+// no insert under way, is durable. Where such a sync fails the child ends.
+//
+// A child that dies, or is killed, takes no acknowledged row with it; what was
+// not acknowledged is there block by block, or not. After [Engine.Fence] no
+// statement sent before can still write; after [Engine.FenceStatements] none
+// with the given ID. There is never more than one engine on a directory.
 //
 // # Why a child
 //

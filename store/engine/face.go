@@ -32,6 +32,9 @@ type face struct {
 
 	users map[string]user // by name
 
+	names *nameSync
+	fatal func(error) // ends the process: what it wrote may not be on the disk
+
 	maxInsert   int64         // bytes of an insert's body after decompression
 	readTimeout time.Duration // longest pause between two reads of a body
 	reader      readerLimits
@@ -200,14 +203,16 @@ func (f *face) insert(w http.ResponseWriter, r *http.Request, req *request, l *l
 		return
 	}
 	defer ins.free()
-	err = f.feed(w, ins, req)
-	if err != nil {
+	var st stats
+	if err = f.feed(w, ins, req); err != nil {
 		ins.cancel()
-		f.fail(w, req, 0, err)
-		return
+	} else {
+		// From here the engine commits, whether or not the client still waits.
+		st, err = ins.done()
 	}
-	// From here the engine commits, whether or not the client still waits.
-	st, err := ins.done()
+	// An insert that failed may have left blocks too, and whoever counts them
+	// takes them for durable.
+	f.durable()
 	if err != nil {
 		f.fail(w, req, 0, err)
 		return
@@ -215,6 +220,13 @@ func (f *face) insert(w http.ResponseWriter, r *http.Request, req *request, l *l
 	summary(w, st)
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
+}
+
+// durable returns when the names of all parts are on the disk.
+func (f *face) durable() {
+	if err := f.names.sync(); err != nil {
+		f.fatal(err)
+	}
 }
 
 // feed copies an insert's data into the engine.
@@ -276,6 +288,9 @@ func (f *face) query(ctx context.Context, w http.ResponseWriter, req *request, l
 	if !req.stmt.streamable || !streamFormats[strings.ToLower(out.format)] {
 		res, err := l.c.run(req.stmt.sql, format, req.params)
 		defer res.free()
+		if req.role == roleWriter {
+			f.durable() // it may have been INSERT … SELECT, or DDL
+		}
 		if err == nil {
 			summary(w, res.stats())
 			err = out.write(res.bytes())

@@ -193,11 +193,12 @@ func dead(pid int) bool {
 }
 
 // startChild runs a child by hand, as the supervisor does, but without the
-// signal that ends it with its parent.
-func startChild(t *testing.T, dir, config string) (cmd *exec.Cmd, stdin io.WriteCloser, said map[string]any) {
+// signal that ends it with its parent. Its command comes after prefix.
+func startChild(t *testing.T, dir, config string, prefix ...string) (cmd *exec.Cmd, stdin io.WriteCloser, said map[string]any) {
 	t.Helper()
 	o := enginetest.Options(t, dir)
-	cmd = exec.Command(o.Command[0])
+	args := append(prefix, o.Command...)
+	cmd = exec.Command(args[0], args[1:]...)
 	cmd.Env = append(o.Env, "CTAPPLIANCE_ENGINE_DIR="+dir, "CTAPPLIANCE_ENGINE_LIBRARY="+o.Library)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
