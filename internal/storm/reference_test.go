@@ -1,0 +1,96 @@
+package storm
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ctappliance/store/storetest"
+)
+
+// dependents are what must be there besides the ledger: of each table the
+// columns that tell what a row is about, without those that follow from the
+// order in which entries came.
+var dependents = map[string][]string{
+	"certs":      {"tbs_id", "seen", "sha256", "pre_sha16", "flags"},
+	"names":      {"rname", "wildcard"},
+	"name_certs": {"rname", "wildcard", "not_before", "tbs8"},
+	"issuers":    {"sha256"},
+	"problems":   {"tbs_id", "sha256", "log_id", "idx"},
+}
+
+var (
+	referenceOnce sync.Mutex
+	referenceRows map[string]map[string]int
+)
+
+// reference returns the rows that a run without faults leaves.
+func reference(t *testing.T) map[string]map[string]int {
+	t.Helper()
+	referenceOnce.Lock()
+	defer referenceOnce.Unlock()
+	if referenceRows != nil {
+		return referenceRows
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRun(t, variant{tokens: true}, 0)
+		r.calm = true
+		for _, l := range r.logs {
+			if err := l.Grow(endSize - startSize); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer r.srv.Close()
+		if !r.life(time.Now().Add(endTime), endSize) {
+			t.Fatal("the reference run was killed")
+		}
+		rows := map[string]map[string]int{}
+		for table, columns := range dependents {
+			rows[table] = r.srv.Values(table, columns...)
+			if len(rows[table]) == 0 && table != "problems" {
+				t.Errorf("the logs give no rows of table %s", table)
+			}
+		}
+		var got total
+		r.compare(&got, rows)
+		if got.lost+got.doubled+got.dependents > 0 {
+			t.Errorf("without any fault: %+v", got)
+		}
+		referenceRows = rows
+	})
+	return referenceRows
+}
+
+// compare counts what is not as it must be.
+func (r *run) compare(got *total, want map[string]map[string]int) {
+	ledger := r.srv.Ledger()
+	for _, l := range r.logs {
+		for i := range uint64(endSize) {
+			switch n := ledger[storetest.Entry{Log: l.id, Index: i}]; {
+			case n == 0:
+				got.lost++
+			case n > 1:
+				got.doubled += n - 1
+			}
+			delete(ledger, storetest.Entry{Log: l.id, Index: i})
+		}
+	}
+	got.doubled += len(ledger) // what no log has
+	for table, columns := range dependents {
+		have := r.srv.Values(table, columns...)
+		for k := range want[table] {
+			if have[k] == 0 {
+				got.dependents++
+			}
+		}
+	}
+	profiles := r.srv.Values("profiles", "id")
+	for _, column := range []string{"profile_id", "pre_profile_id"} {
+		for id := range r.srv.Values("certs", column) {
+			if id != "\x00\x00\x00\x00\x00\x00\x00\x00" && profiles[id] == 0 {
+				got.dependents++
+			}
+		}
+	}
+}
