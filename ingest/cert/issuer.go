@@ -25,6 +25,9 @@ func ParseIssuer(der []byte) (out schema.Issuer) {
 		}
 		p.release()
 	}()
+	if testHookParse != nil {
+		testHookParse(nil)
+	}
 	var row schema.Row
 	row.PathLen = -1
 	p.row = &row

@@ -53,7 +53,7 @@ func Parse(in *Input, row *schema.Row) {
 	p.parse(in, row)
 }
 
-// testHookParse lets a test make Parse panic.
+// testHookParse lets a test make Parse, or ParseIssuer (with nil), panic.
 var testHookParse func(*Input)
 
 // parser is the state of one Parse: what is found goes to row, what is odd to

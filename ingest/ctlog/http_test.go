@@ -455,3 +455,37 @@ func TestDeclaredLengthIsNotTrusted(t *testing.T) {
 		t.Errorf("%d bytes of capacity for %q, %v", cap(b), b, err)
 	}
 }
+
+// TestGzipHintIsNotTrusted: the plain size that a gzip body names is a
+// stranger's word, and costs no memory.
+func TestGzipHintIsNotTrusted(t *testing.T) {
+	body := gz([]byte("hello"))
+	copy(body[len(body)-4:], []byte{0, 0, 0, 0x3f}) // a gigabyte
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if got, err := gunzip(nil, body, 1<<30); err == nil {
+		t.Errorf("%d bytes of a body whose size is wrong", len(got))
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("a body of %d bytes took %d", len(body), took)
+	}
+}
+
+// TestLogIDIsItsKey: an ID that is not the hash of the key names another log.
+func TestLogIDIsItsKey(t *testing.T) {
+	l := newFakeLog(t, 1, false)
+	info := Info{Key: l.spki, URL: "https://log.test.local/"}
+	c, err := New(info, Options{UserAgent: testUA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.ID = c.Info().ID
+	if _, err := New(info, Options{UserAgent: testUA}); err != nil {
+		t.Error(err)
+	}
+	info.ID[7] ^= 1
+	if _, err := New(info, Options{UserAgent: testUA}); err == nil || !strings.Contains(err.Error(), "is not the SHA-256 of its key") {
+		t.Errorf("another log's ID: %v", err)
+	}
+}

@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestReaderWords: what reaches outside is refused to readers before anything
+// else sees it, for systems on which that is the only wall.
+func TestReaderWords(t *testing.T) {
+	for sql, ok := range map[string]bool{
+		"SELECT 1":                        true,
+		"SELECT 'file' FROM ct.ledger":    true,
+		"SELECT file('/etc/passwd')":      false,
+		"SELECT `FiLe`('/etc/passwd')":    false,
+		"SELECT arrayMap(file, ['x'])":    false,
+		"DESCRIBE TABLE url('http://x/')": false,
+		"SELECT * FROM icebergS3('x')":    false,
+		"SELECT 1 INTO OUTFILE 'x'":       false,
+	} {
+		req := &request{stmt: statement{sql: sql}}
+		if err := (readerLimits{}).apply(req); (err == nil) != ok {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// TestNamesWithinATick: a directory that may have changed again without its
+// time showing it is synced again, one that has been quiet is not.
+func TestNamesWithinATick(t *testing.T) {
+	root := t.TempDir()
+	table := filepath.Join(root, "store", "123", "uuid")
+	if err := os.MkdirAll(table, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n := &nameSync{root: root}
+	sync := func() time.Time {
+		t.Helper()
+		if err := n.sync(); err != nil {
+			t.Fatal(err)
+		}
+		return n.known[table].at
+	}
+	old := time.Now().Add(-time.Hour)
+	if first := sync(); !sync().After(first) {
+		t.Error("a directory that changed just now was not synced again")
+	}
+	if err := os.Chtimes(table, old, old); err != nil {
+		t.Fatal(err)
+	}
+	first := sync()
+	if again := sync(); !again.Equal(first) {
+		t.Error("a directory that did not change was synced again")
+	}
+	if err := os.Chtimes(table, old, old.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if !sync().After(first) {
+		t.Error("a directory that changed was not synced")
+	}
+}
