@@ -23,7 +23,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash faults mutate clean
+.PHONY: help go demo run build engine test check race fuzz bench crash faults mutate soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,10 @@ faults: go $(ENGINE) ## the whole matrix of faults around the real program, a li
 
 mutate: go $(ENGINE) ## removes one guard after the other and wants tests to fail: make mutate ARGS="-pkg wal"
 	go run ./internal/mutation $(ARGS)
+
+soak: T := $(if $(filter command,$(firstword $(origin T))),$(T),30m)
+soak: go $(ENGINE) ## everything that can happen, one after the other: make soak T=30m
+	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestSoak -soak=$(T) $(TESTFLAGS) -v -timeout 0
 
 clean: ## remove bin/, the engine with it
 	rm -rf $(BIN)
