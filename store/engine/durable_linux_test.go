@@ -3,7 +3,6 @@ package engine_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -269,22 +267,6 @@ func TestSyncFails(t *testing.T) {
 	if n := mustCall(t, e, "SELECT count() >= 10 FROM ct.ledger"); n != "1" {
 		t.Error("rows of before are gone")
 	}
-}
-
-// nextChild waits until another child than the one with the given boot ID runs.
-func nextChild(t *testing.T, e *engine.Engine, boot string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	until(t, func() bool {
-		if err := e.Wait(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("no other child: %+v", e.Status())
-		}
-		return e.BootID() != boot
-	})
 }
 
 func tryInsert(e *engine.Engine, sql string) (status int, err error) {
