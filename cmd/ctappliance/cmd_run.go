@@ -37,6 +37,7 @@ func runCommand() *cli.Command {
 			}
 			err = cfg.runPipeline(c.Context, logs, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
 				pc.ResumeHalted = c.Bool(resumeHalted)
+				cfg.servesMetrics = true
 				return nil
 			})
 			if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
@@ -77,6 +78,13 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 			log.Warn("closing", "err", err)
 		}
 	}()
+	metrics, err := cfg.listenMetrics(ctx, log)
+	if err != nil {
+		return err
+	}
+	if metrics != nil {
+		defer metrics.Close()
+	}
 	s, err := cfg.openSink(ctx, log)
 	if err != nil {
 		return err
@@ -102,6 +110,12 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		}
 		return err
 	})
+	if metrics != nil {
+		g.Go(func() error {
+			serveMetrics(ctx, metrics, cfg.Metrics.Token, func() applianceStatus { return fullStatus(a, s.engine) }, log)
+			return nil
+		})
+	}
 	if watch != nil {
 		g.Go(func() error {
 			watch(ctx, a)

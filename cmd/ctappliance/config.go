@@ -36,9 +36,12 @@ type Config struct {
 
 	AllowPrivate bool `key:"allow-private" default:"false" doc:"Allow logs on loopback, private and link-local addresses, and over plain http. Meant for tests and logs of your own."`
 
-	Log LogOutConfig `key:"log"`
+	Metrics MetricsConfig `key:"metrics"`
+	Log     LogOutConfig  `key:"log"`
 
 	Warnings []string // what is odd but not wrong, for the caller to log
+
+	servesMetrics bool // this command does: see listenMetrics
 
 	origins map[string]string // key → the key as the user typed it; see Config.label
 }
@@ -110,6 +113,12 @@ type LimitConfig struct {
 	Host        string  `key:"host" doc:"Host name without scheme and path. Required."`
 	MaxQPS      float64 `key:"max-qps" default:"0" min:"0.001" max:"100000" zero:"no limit known" doc:"Requests per second that are never exceeded."`
 	MaxInFlight int     `key:"max-in-flight" default:"0" min:"1" max:"1024" zero:"no limit known" doc:"Requests under way at once at most, over all logs of the host."`
+}
+
+// MetricsConfig is about the HTTP listener of run.
+type MetricsConfig struct {
+	Listen string `key:"listen" default:"127.0.0.1:9123" doc:"Address on which run serves /metrics, /healthz and /readyz; none serves nothing. Beyond this machine only with metrics.token. If the default is taken, run goes on without; one that was set must be free."`
+	Token  Secret `key:"token" secret:"yes" doc:"What /metrics wants as 'Authorization: Bearer …', at least 16 characters. Empty: anybody on this machine may read it."`
 }
 
 // LogOutConfig is about what the appliance writes on stderr.

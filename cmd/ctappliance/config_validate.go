@@ -77,6 +77,7 @@ func (c *Config) problems() []keyError {
 	}
 	c.checkLogs(&r)
 	c.checkLimits(&r)
+	c.Metrics.check(&r)
 	return r
 }
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// noListener is the word that turns the listener off.
+const noListener = "none"
+
+const minToken = 16
+
+func (m *MetricsConfig) check(r *report) {
+	if t := m.Token.Reveal(); t != "" && len(t) < minToken {
+		r.add("metrics.token", "is shorter than %d characters; 'openssl rand -hex 16' makes a good one", minToken)
+	}
+	if m.Listen == "" || m.Listen == noListener {
+		return
+	}
+	host, port, err := net.SplitHostPort(m.Listen)
+	if err != nil {
+		r.add("metrics.listen", "%s is not an address and a port, such as 127.0.0.1:9123; write %s to serve nothing", quote(m.Listen), noListener)
+		return
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		r.add("metrics.listen", "%s is not a port between 0 (any) and 65535", quote(port))
+	} else if _, err := netip.ParseAddr(host); err != nil && host != "" && !isLoopback(host) {
+		r.add("metrics.listen", "%s is not an IP address; write that of the interface, such as 127.0.0.1:%d", quote(host), n)
+	}
+	if !isLoopback(host) && m.Token == "" {
+		r.add("metrics.listen", "%s is open to other machines; set metrics.token, or listen on 127.0.0.1", quote(m.Listen))
+	}
+}
+
+// listenMetrics opens the listener of /metrics; nil where none is wanted, or
+// where the default address, which nobody asked for, cannot be had.
+func (c *Config) listenMetrics(ctx context.Context, log *slog.Logger) (net.Listener, error) {
+	if !c.servesMetrics || c.Metrics.Listen == "" || c.Metrics.Listen == noListener {
+		return nil, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Metrics.Listen)
+	if err == nil {
+		return listener, nil
+	}
+	if _, chosen := c.origins["metrics.listen"]; chosen {
+		return nil, fmt.Errorf("%s: %w; choose another address, or %s", c.label("metrics.listen"), err, noListener)
+	}
+	log.Warn("metrics are not served; set metrics.listen", "err", err)
+	return nil, nil
+}
+
+// serveMetrics answers until ctx ends. That it fails is no reason to stop
+// copying logs.
+func serveMetrics(ctx context.Context, listener net.Listener, token Secret, status func() applianceStatus, log *slog.Logger) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&collector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	server := &http.Server{
+		Handler:           metricsHandler(registry, token, status),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		<-ctx.Done()
+		server.Close()
+	}()
+	log.Info("metrics", "url", "http://"+listener.Addr().String()+"/metrics")
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("metrics are no longer served", "err", err)
+	}
+}
+
+// metricsHandler is the whole listener: three paths to read, for who may.
+func metricsHandler(registry prometheus.Gatherer, token Secret, status func() applianceStatus) http.Handler {
+	mux := http.NewServeMux()
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 20 * time.Second})
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
+		if !allowed(r, token) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "the token of metrics.token is wanted", http.StatusUnauthorized)
+			return
+		}
+		metrics.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		st := status()
+		why := notReady(&st)
+		if why == "" {
+			fmt.Fprintln(w, "ok")
+			return
+		}
+		if !allowed(r, token) {
+			why = "not ready"
+		}
+		http.Error(w, why, http.StatusServiceUnavailable)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'")
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "there is nothing to change here", http.StatusMethodNotAllowed)
+		case token == "" && !loopbackHost(r.Host):
+			// A page that a browser on this machine shows may have had its name
+			// pointed at us (DNS rebinding).
+			http.Error(w, "this is served to this machine only, under its own name", http.StatusForbidden)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// notReady says why entries do not go all the way at present, or "". A log
+// that is away or halted is no reason: others go on.
+func notReady(st *applianceStatus) string {
+	switch {
+	case st.Engine != nil && st.Engine.PID == 0:
+		return "the engine is not running"
+	case st.Delivery.Trouble != "":
+		return "delivery waits: " + printable(st.Delivery.Trouble)
+	case st.WAL.Stalled != "":
+		return "WAL waits: " + printable(st.WAL.Stalled)
+	}
+	return ""
+}
+
+// allowed holds the request's token against ours, in a time that says nothing.
+func allowed(r *http.Request, token Secret) bool {
+	if token == "" {
+		return true
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	want, got := sha256.Sum256([]byte(token.Reveal())), sha256.Sum256([]byte(given))
+	return ok && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// loopbackHost reports whether a Host header names this machine.
+func loopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return isLoopback(strings.Trim(host, "[]"))
+}
