@@ -247,6 +247,9 @@ func readMeta(ctx context.Context, db Execer, database string) (map[string]strin
 	}
 	rows, err := db.Rows(ctx, fmt.Sprintf("SELECT key, value FROM `%s`.meta FINAL", database))
 	for _, r := range rows {
+		if len(r) != 2 {
+			return nil, fmt.Errorf("%d values in a row of key and value", len(r))
+		}
 		meta[r[0]] = r[1]
 	}
 	return meta, err

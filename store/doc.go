@@ -56,6 +56,14 @@
 //
 // # Limits
 //
+// Every statement ends within Config.Timeout; the first, which asks for the
+// version, within 30 s. An answer is at most 64 MiB of text that takes at most
+// 512 MiB of memory, and must have the columns that were asked for. What a
+// server says is data: it ends in an error of one line at worst.
+//
+// The server is one server: two that answer in turn under one name are refused
+// ([ErrBalanced]).
+//
 // One writer per database (schema.Owner). Answers of [Store.Query] are bounded
 // by 64 MiB of text. [Store.Prove] splits ranges of more than 4 Mi entries.
 package store

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -122,7 +123,7 @@ func (s *Store) FenceAll(ctx context.Context) error {
 // returns when the server lists none.
 func (s *Store) fenceServer(ctx context.Context, pattern string) error {
 	for {
-		rows, err := s.Rows(ctx, "SELECT query_id FROM system.processes WHERE query_id LIKE {like:String}", Param("like", pattern))
+		rows, err := s.rows(ctx, 1, "SELECT query_id FROM system.processes WHERE query_id LIKE {like:String}", Param("like", pattern))
 		if err != nil {
 			return err
 		}
@@ -130,7 +131,11 @@ func (s *Store) fenceServer(ctx context.Context, pattern string) error {
 			return nil
 		}
 		s.log.Warn("killing inserts", "like", pattern, "running", len(rows))
-		if _, err := s.Rows(ctx, "KILL QUERY WHERE query_id LIKE "+quote(pattern)+" SYNC"); err != nil {
+		// Where none is left to kill the answer is empty.
+		if _, err := s.Rows(ctx, "KILL QUERY WHERE query_id LIKE "+quote(pattern)+" SYNC"); err != nil && !errors.Is(err, errEmpty) {
+			if code(err) == codeAccessDenied {
+				return fmt.Errorf("%w: GRANT KILL QUERY ON *.* to the user, or wait until its insert has ended", err)
+			}
 			return err
 		}
 		select {
@@ -161,6 +166,45 @@ type serverEpoch struct {
 	uuid  string
 	start int64 // seconds since 1970, to ±2
 	text  string
+
+	left    map[string]time.Time // servers that answered before, and until when
+	flipped time.Time            // when one of them answered again
+}
+
+// balancedFor is how long a server that has been left may not come back: two
+// that answer in turn are behind a balancer. A change of servers for a reason
+// lasts longer.
+const balancedFor = 10 * time.Minute
+
+// maxUUID is the longest UUID that is taken from a server, in bytes, and
+// maxServers how many of them are too many.
+const maxUUID, maxServers = 64, 8
+
+// ErrBalanced says that several servers answer under one address. Rows are
+// then counted on another server than the one that took them.
+var ErrBalanced = errors.New("several servers answer in turn: store.dsn must name one of them, not a load balancer")
+
+// at notes that a server answered, and says whether it does so in turn with
+// others.
+func (e *serverEpoch) at(uuid string, now time.Time) error {
+	if e.uuid != "" && e.uuid != uuid {
+		if e.left == nil {
+			e.left = map[string]time.Time{}
+		}
+		e.left[e.uuid] = now
+		if left, ok := e.left[uuid]; ok && now.Sub(left) < balancedFor || len(e.left) > maxServers {
+			e.flipped = now
+		}
+		for id, left := range e.left {
+			if now.Sub(left) >= balancedFor || len(e.left) > maxServers {
+				delete(e.left, id)
+			}
+		}
+	}
+	if !e.flipped.IsZero() && now.Sub(e.flipped) < balancedFor {
+		return ErrBalanced
+	}
+	return nil
 }
 
 // Epoch identifies the server's present life: the engine's boot id, or the
@@ -173,12 +217,12 @@ func (s *Store) Epoch(ctx context.Context) (string, error) {
 		}
 		return id, nil
 	}
-	rows, err := s.Rows(ctx, "SELECT toString(serverUUID()), toUnixTimestamp(now()) - uptime()")
+	rows, err := s.rows(ctx, 2, "SELECT toString(serverUUID()), toUnixTimestamp(now()) - uptime()")
 	if err != nil {
 		return "", fmt.Errorf("asking for the server's start time: %w", err)
 	}
-	if len(rows) != 1 || len(rows[0]) != 2 {
-		return "", fmt.Errorf("asking for the server's start time: %d rows", len(rows))
+	if len(rows) != 1 || len(rows[0][0]) > maxUUID {
+		return "", fmt.Errorf("asking for the server's start time: the answer is not what was asked for")
 	}
 	start, err := strconv.ParseInt(rows[0][1], 10, 64)
 	if err != nil {
@@ -187,9 +231,13 @@ func (s *Store) Epoch(ctx context.Context) (string, error) {
 	s.epochMu.Lock()
 	defer s.epochMu.Unlock()
 	e := &s.epoch
+	balanced := e.at(rows[0][0], time.Now())
 	// Both clocks tick in whole seconds: the difference wobbles.
 	if e.text == "" || e.uuid != rows[0][0] || start < e.start-2 || start > e.start+2 {
-		*e = serverEpoch{rows[0][0], start, fmt.Sprintf("%s@%d", Safe(rows[0][0]), start)}
+		e.uuid, e.start, e.text = rows[0][0], start, fmt.Sprintf("%s@%d", safeLine(rows[0][0], 40), start)
+	}
+	if balanced != nil {
+		return "", fmt.Errorf("asking for the server's start time: %w", balanced)
 	}
 	return e.text, nil
 }

@@ -56,7 +56,7 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 			k := strconv.Itoa(i)
 			args = append(args, Param("l"+k, p.Log), Param("f"+k, p.From), Param("t"+k, p.To))
 		}
-		rows, err := s.Rows(ctx, q.String(), args...)
+		rows, err := s.rows(ctx, 4, q.String(), args...)
 		if err != nil {
 			return nil, fmt.Errorf("proving ledger: %w", err)
 		}
@@ -83,7 +83,7 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 // Highest returns the highest index of r, which may be of any length, that
 // the ledger holds; ok is false where it holds none.
 func (s *Store) Highest(ctx context.Context, r schema.Range) (index uint64, ok bool, err error) {
-	rows, err := s.Rows(ctx, "SELECT count() > 0, max(idx) FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64}",
+	rows, err := s.rows(ctx, 2, "SELECT count() > 0, max(idx) FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64}",
 		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
 	if err != nil {
 		return 0, false, fmt.Errorf("looking into ledger: %w", err)
@@ -104,7 +104,7 @@ func (s *Store) Indices(ctx context.Context, r schema.Range) ([]uint64, error) {
 	if r.From > r.To || r.Len() > maxIndices {
 		return nil, fmt.Errorf("listing ledger: range [%d,%d) of log %016x is not one of at most %d entries", r.From, r.To, r.Log, maxIndices)
 	}
-	rows, err := s.Rows(ctx, "SELECT DISTINCT idx FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} ORDER BY idx",
+	rows, err := s.rows(ctx, 1, "SELECT DISTINCT idx FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} ORDER BY idx",
 		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
 	if err != nil {
 		return nil, fmt.Errorf("listing ledger: %w", err)

@@ -13,8 +13,20 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// maxAnswer bounds the text of a query's answer in bytes.
-const maxAnswer = 64 << 20
+const (
+	// maxAnswer bounds the text of a query's answer in bytes.
+	maxAnswer = 64 << 20
+	// maxHeld bounds the memory that its rows take in bytes: an answer of empty
+	// lines takes fifty times its size.
+	maxHeld = 512 << 20
+	// rowCost and valueCost are what a row and a value take besides their text.
+	rowCost, valueCost = 64, 32
+)
+
+var tab = []byte{'\t'}
+
+// errEmpty means that there was not even a line of names.
+var errEmpty = errors.New("an empty answer")
 
 // ErrTooLarge is the error of a query whose answer is larger than 64 MiB.
 var ErrTooLarge = errors.New("the answer is larger than 64 MiB: add a LIMIT")
@@ -53,6 +65,15 @@ func escapeParam(s string) string {
 // as text, byte for byte: not safe to print. See Query.
 func (s *Store) Rows(ctx context.Context, query string, args ...Arg) ([][]string, error) {
 	_, rows, err := s.query(ctx, clickhouse.Settings{}, 0, query, args)
+	return rows, err
+}
+
+// rows is Rows for answers of a certain number of columns.
+func (s *Store) rows(ctx context.Context, width int, query string, args ...Arg) ([][]string, error) {
+	columns, rows, err := s.query(ctx, clickhouse.Settings{}, 0, query, args)
+	if err == nil && len(columns) != width {
+		return nil, fmt.Errorf("the answer of ClickHouse at %s has %d columns, %d were asked for", s.target.addr, len(columns), width)
+	}
 	return rows, err
 }
 
@@ -103,23 +124,24 @@ func (s *Store) query(ctx context.Context, settings clickhouse.Settings, maxRows
 	}
 	defer r.Close()
 	lines := bufio.NewReaderSize(io.LimitReader(r, maxAnswer+1), 64<<10)
-	size := 0
+	size, held := 0, 0
 	for {
 		line, err := lines.ReadBytes('\n')
 		size += len(line)
+		held += len(line) + rowCost + valueCost*(1+bytes.Count(line, tab))
 		switch {
-		case size > maxAnswer:
+		case size > maxAnswer || held > maxHeld:
 			return nil, nil, ErrTooLarge
 		case err == io.EOF && len(line) == 0 && columns != nil:
 			return columns, rows, nil
 		case err == io.EOF && columns == nil && len(line) == 0:
-			return nil, nil, fmt.Errorf("ClickHouse at %s sent an empty answer", s.target.addr)
+			return nil, nil, fmt.Errorf("ClickHouse at %s sent %w", s.target.addr, errEmpty)
 		case err == io.EOF:
 			return nil, nil, fmt.Errorf("the answer of ClickHouse at %s ends in the middle of a line", s.target.addr)
 		case err != nil:
 			return nil, nil, s.show(err)
 		}
-		values := bytes.Split(line[:len(line)-1], []byte{'\t'})
+		values := bytes.Split(line[:len(line)-1], tab)
 		row := make([]string, len(values))
 		for i, v := range values {
 			row[i] = unescape(v)

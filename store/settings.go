@@ -29,7 +29,7 @@ var simpleAggregate = regexp.MustCompile(`^SimpleAggregateFunction\([a-zA-Z]+, (
 
 // checkTables reads settings and columns of all tables back.
 func (s *Store) checkTables(ctx context.Context) error {
-	rows, err := s.Rows(ctx, "SELECT name, engine_full FROM system.tables WHERE database = {db:String}", Param("db", s.target.database))
+	rows, err := s.rows(ctx, 2, "SELECT name, engine_full FROM system.tables WHERE database = {db:String}", Param("db", s.target.database))
 	if err != nil {
 		return fmt.Errorf("reading table settings: %w", err)
 	}
@@ -37,7 +37,7 @@ func (s *Store) checkTables(ctx context.Context) error {
 	for _, r := range rows {
 		have[r[0]] = tableSettings(r[1])
 	}
-	rows, err = s.Rows(ctx, "SELECT table, name, type FROM system.columns WHERE database = {db:String} AND default_kind IN ('', 'DEFAULT')", Param("db", s.target.database))
+	rows, err = s.rows(ctx, 3, "SELECT table, name, type FROM system.columns WHERE database = {db:String} AND default_kind IN ('', 'DEFAULT')", Param("db", s.target.database))
 	if err != nil {
 		return fmt.Errorf("reading table columns: %w", err)
 	}

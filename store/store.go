@@ -159,12 +159,19 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.checkTables(ctx); err != nil {
 		return err
 	}
-	rows, err = s.Rows(ctx, fmt.Sprintf("SELECT max(updated) FROM %s", s.table("logs")))
+	rows, err = s.rows(ctx, 1, fmt.Sprintf("SELECT max(updated) FROM %s", s.table("logs")))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Sscan(rows[0][0], &s.logVersion)
-	return err
+	if len(rows) != 1 {
+		return fmt.Errorf("reading table logs: %d rows, not one", len(rows))
+	}
+	v, err := numbers(rows[0], 1)
+	if err != nil {
+		return fmt.Errorf("reading table logs: answer %q is not a number", safeLine(rows[0][0], 40))
+	}
+	s.logVersion = v[0]
+	return nil
 }
 
 // checkVersion compares the first two numbers of a version such as 26.7.2.1.

@@ -44,7 +44,7 @@ type StatusSummary struct {
 // second per 10^9 entries.
 func (s *Store) Summary(ctx context.Context) (*Summary, error) {
 	sum := &Summary{Version: s.Version()}
-	rows, err := s.Rows(ctx, "SELECT table, sum(rows), sum(bytes_on_disk), count() FROM system.parts WHERE database = {db:String} AND active GROUP BY table ORDER BY sum(bytes_on_disk) DESC, table",
+	rows, err := s.rows(ctx, 4, "SELECT table, sum(rows), sum(bytes_on_disk), count() FROM system.parts WHERE database = {db:String} AND active GROUP BY table ORDER BY sum(bytes_on_disk) DESC, table",
 		Param("db", s.target.database))
 	if err != nil {
 		return nil, fmt.Errorf("counting parts: %w", err)
@@ -56,7 +56,7 @@ func (s *Store) Summary(ctx context.Context) (*Summary, error) {
 		}
 		sum.Tables = append(sum.Tables, TableSummary{Safe(r[0]), v[0], v[1], v[2]})
 	}
-	rows, err = s.Rows(ctx, fmt.Sprintf("SELECT l.log_id, g.name, l.n, l.lo, l.hi FROM (SELECT log_id, count() AS n, min(idx) AS lo, max(idx) AS hi FROM %s GROUP BY log_id) AS l LEFT ANY JOIN (SELECT id, name FROM %s FINAL) AS g ON g.id = l.log_id ORDER BY l.n DESC, l.log_id",
+	rows, err = s.rows(ctx, 5, fmt.Sprintf("SELECT l.log_id, g.name, l.n, l.lo, l.hi FROM (SELECT log_id, count() AS n, min(idx) AS lo, max(idx) AS hi FROM %s GROUP BY log_id) AS l LEFT ANY JOIN (SELECT id, name FROM %s FINAL) AS g ON g.id = l.log_id ORDER BY l.n DESC, l.log_id",
 		s.table("ledger"), s.table("logs")))
 	if err != nil {
 		return nil, fmt.Errorf("counting entries per log: %w", err)
@@ -68,7 +68,7 @@ func (s *Store) Summary(ctx context.Context) (*Summary, error) {
 		}
 		sum.Logs = append(sum.Logs, LogSummary{v[0], Safe(r[1]), v[1], v[2], v[3]})
 	}
-	rows, err = s.Rows(ctx, "SELECT status, count() FROM "+s.table("ledger")+" GROUP BY status ORDER BY status")
+	rows, err = s.rows(ctx, 2, "SELECT status, count() FROM "+s.table("ledger")+" GROUP BY status ORDER BY status")
 	if err != nil {
 		return nil, fmt.Errorf("counting entries per status: %w", err)
 	}

@@ -44,7 +44,24 @@ func (v vouched) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body.Close()
 		return nil, fmt.Errorf("%w (sent %q, answered %q)", errNotClickHouse, want, safeLine(got, 100))
 	}
+	res.Body = &bounded{res.Body, maxAnswer + 1<<20}
 	return res, nil
+}
+
+// bounded ends an answer that is larger than anything here reads. The library
+// reads to their ends the answers of statements that have none.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, ErrTooLarge
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // CloseIdleConnections lets http.Client close them.

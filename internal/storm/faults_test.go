@@ -108,11 +108,11 @@ func (r *run) code() int {
 // death draws how a server dies and comes back. r.mu is held.
 func (r *run) death() *storetest.Death {
 	d := &storetest.Death{At: storetest.DieAt(r.rng.IntN(3)), Restart: storetest.Restart{Down: time.Duration(3+r.rng.IntN(60)) * time.Second}}
-	switch r.rng.IntN(5) {
+	switch r.rng.IntN(6) {
 	case 0, 1:
 	case 2:
 		d.Power = true
-	case 3:
+	case 3, 4:
 		safe, odds := r.safe, 1+r.rng.IntN(4)
 		table := []string{"", "ledger", "certs", "names", "name_certs", "profiles", "issuers"}[r.rng.IntN(7)]
 		lost := map[uint64]bool{}
@@ -123,7 +123,7 @@ func (r *run) death() *storetest.Death {
 		d.Lose = func(p storetest.Part) bool {
 			return p.Seq > safe && lost[p.Seq] && (table == "" || p.Table == table) && p.Table != "meta"
 		}
-	case 4:
+	case 5:
 		if len(r.snaps) > 0 {
 			d.To = r.snaps[r.rng.IntN(len(r.snaps))]
 		}

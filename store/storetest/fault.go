@@ -54,7 +54,7 @@ const (
 	AnswerEmpty                   // status 200 and nothing else
 	AnswerGarbage                 // status 200 and random bytes
 	AnswerHuge                    // status 200 and Fault.Bytes bytes of short rows
-	AnswerGzipBomb                // status 200, gzip, 1 GiB of zeros
+	AnswerGzipBomb                // status 200, gzip, 64 MiB of zeros
 	AnswerSilence                 // nothing, until the client goes away
 	AnswerText                    // status 200, with a server's headers, and Fault.Text
 )

@@ -309,7 +309,7 @@ func (a *answerer) answer(res *result, err error) {
 		a.header()
 		a.w.Header().Set("Content-Encoding", "gzip")
 		z := gzip.NewWriter(a.w)
-		io.CopyN(z, zeros{}, 1<<30)
+		io.CopyN(z, zeros{}, 64<<20)
 		z.Close()
 	case AnswerSilence:
 		<-a.r.Context().Done()
