@@ -104,9 +104,10 @@ func Open(c Config) (a *Appliance, err error) {
 		}
 		return nil, fmt.Errorf("locking data directory: %w", err)
 	}
+	opened := a // a return with an error leaves nil in a
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.Close())
+			err = errors.Join(err, opened.Close())
 		}
 	}()
 	var setAside string
