@@ -11,6 +11,12 @@ const (
 	minMemory     = 400_000_000 // the engine itself takes 210 MB before it does anything
 )
 
+// keepFree is the space, in bytes, that must be free on the disk beside what an
+// insert or a merge is expected to write, or it is refused. Where a write meets
+// a full disk all the same the library ignores it, and a part without content
+// replaces others.
+const keepFree = 64 << 20
+
 // configXML is the engine's configuration for a memory cap in bytes. The
 // engine's own defaults are made for big machines: three caches of 5 GB each,
 // and merge pools that assume sixteen threads.
@@ -33,6 +39,9 @@ func configXML(memory int64) string {
 	put("  ", "uncompressed_cache_size", 0)
 	put("  ", "compiled_expression_cache_size", scaled(8<<20))
 	put("  ", "max_thread_pool_size", 200)
+	b.WriteString("  <storage_configuration><disks><default>\n")
+	put("    ", "keep_free_space_bytes", keepFree)
+	b.WriteString("  </default></disks></storage_configuration>\n")
 	b.WriteString("  <merge_tree>\n")
 	put("    ", "number_of_free_entries_in_pool_to_execute_mutation", 1)
 	put("    ", "number_of_free_entries_in_pool_to_lower_max_size_of_merge", 1)
