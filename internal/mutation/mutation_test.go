@@ -173,6 +173,16 @@ func TestCases(t *testing.T) {
 	t.Run("negative one", TestAbs)
 }
 
+func TestCounts(t *testing.T) {
+	ran := 0
+	for _, name := range []string{"a", "b"} {
+		t.Run(name, func(t *testing.T) { ran++ })
+	}
+	if ran < 2 {
+		t.Error("not all ran")
+	}
+}
+
 func TestLoop(t *testing.T) {
 	if Loop(3) != 0 {
 		t.Error("loop")
@@ -221,6 +231,7 @@ func TestRed(t *testing.T) { t.Error("always") }
 	}{
 		{abs, "TestAbs", killed, "TestAbs"},
 		{abs, "TestCases/negative_one", killed, "TestCases/negative_one"},
+		{abs, "TestCounts/a", redBase, ""},
 		{abs, "TestExit", killed, "TestExit"},
 		{abs, "TestPanic", killed, "TestPanic"},
 		{abs, "TestNothing", survived, ""},
@@ -260,7 +271,7 @@ func TestRed(t *testing.T) { t.Error("always") }
 		want     string
 		ok       bool
 	}{
-		{outcomes, "12 guards removed in 1s: 5 killed, 1 SURVIVED, 3 stale, 1 does not compile, 2 baseline red\n", false},
+		{outcomes, "13 guards removed in 1s: 5 killed, 1 SURVIVED, 3 stale, 1 does not compile, 3 baseline red\n", false},
 		{outcomes[:1], "1 guards removed in 1s: 1 killed, 0 SURVIVED, 0 stale, 0 does not compile, 0 baseline red\n", true},
 	} {
 		if sums, err := total(tt.outcomes, time.Second); !strings.HasSuffix(sums, tt.want) || (err == nil) != tt.ok {

@@ -38,7 +38,7 @@ type runner struct {
 	report  func(outcome) // called for each as it ends, one call at a time
 	say     func(string)  // what is going on
 
-	baseline map[string]map[string]string // by package and test: why it is red
+	baseline map[string]map[string]string // by baselineKey and test: why it is red
 }
 
 // run tries all mutations and returns how each ended, in the order given. It
@@ -80,40 +80,52 @@ func (r *runner) run(ctx context.Context, list []mutation) ([]outcome, error) {
 }
 
 // runBaseline runs the tests that the list names, without a mutation: once for
-// every package.
+// every package, and subtests by themselves, as they will be run.
 func (r *runner) runBaseline(ctx context.Context, list []mutation) error {
 	r.baseline = map[string]map[string]string{}
 	tests := map[string][]string{}
-	var pkgs []string
+	var keys []string
 	for _, m := range list {
-		if !slices.Contains(pkgs, m.Package) {
-			pkgs = append(pkgs, m.Package)
+		key := m.baselineKey()
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
 		for _, name := range m.Tests {
-			if !slices.Contains(tests[m.Package], name) {
-				tests[m.Package] = append(tests[m.Package], name)
+			if !slices.Contains(tests[key], name) {
+				tests[key] = append(tests[key], name)
 			}
 		}
 	}
-	for _, pkg := range pkgs {
-		r.say("without a mutation: " + pkg + " " + strings.Join(tests[pkg], " "))
-		v, err := r.goTest(ctx, pkg, tests[pkg], nil, 10*r.timeout)
+	for _, key := range keys {
+		pkg, _, _ := strings.Cut(key, " ")
+		r.say("without a mutation: " + pkg + " " + strings.Join(tests[key], " "))
+		v, err := r.goTest(ctx, pkg, tests[key], nil, 10*r.timeout)
 		if err != nil {
 			return err
 		}
 		why := map[string]string{}
-		for _, name := range tests[pkg] {
+		for _, name := range tests[key] {
+			top, _, _ := strings.Cut(name, "/")
 			switch {
-			case v.passed[name]:
+			case v.passed[name] && v.passed[top]:
 			case v.skipped[name]:
 				why[name] = name + " is skipped: " + strings.Join(v.messages, "\n")
 			default:
 				why[name] = name + " does not pass: " + strings.Join(v.messages, "\n")
 			}
 		}
-		r.baseline[pkg] = why
+		r.baseline[key] = why
 	}
 	return nil
+}
+
+// baselineKey says with which others its tests are run without a mutation. A
+// test of which only some subtests run may fail for that alone.
+func (m *mutation) baselineKey() string {
+	if slices.ContainsFunc(m.Tests, func(name string) bool { return strings.Contains(name, "/") }) {
+		return m.Package + " " + strings.Join(m.Tests, " ")
+	}
+	return m.Package
 }
 
 // try applies one mutation and runs its tests.
@@ -125,7 +137,7 @@ func (r *runner) try(ctx context.Context, m mutation) (outcome, error) {
 		return o, nil
 	}
 	for _, name := range m.Tests {
-		if why := r.baseline[m.Package][name]; why != "" {
+		if why := r.baseline[m.baselineKey()][name]; why != "" {
 			o.Result, o.Detail = redBase, []string{why}
 			return o, nil
 		}
