@@ -41,7 +41,7 @@ func scripted(t *testing.T, script string) Options {
 // not a test that hangs.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -143,7 +143,7 @@ func TestFenceOfStarting(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := 0
-	for range 3 {
+	for range 12 {
 		pid := 0
 		for pid == 0 || pid == last {
 			b, _ := os.ReadFile(mark)
@@ -241,6 +241,9 @@ func TestReadyAndSilent(t *testing.T) {
 	for ctx := bounded(t); e.BootID() == first; {
 		if err := e.Wait(ctx); err != nil {
 			t.Fatal(err)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("a child that does not answer is left alone")
 		}
 		time.Sleep(time.Millisecond)
 	}
