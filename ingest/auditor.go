@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"ctappliance/checkpoint"
 	"ctappliance/ingest/ctlog"
+	"ctappliance/schema"
 )
 
 // auditor holds the ledger against the delivered marks, and the log against
@@ -18,7 +20,8 @@ import (
 // missing becomes repair spans. It owns its marks; its verdicts are read by status.
 type auditor struct {
 	a       *Appliance
-	counted map[uint64]uint64 // by span: everything below was counted once
+	counted map[uint64]uint64           // by span: everything below was counted once
+	bad     map[ctlog.Hash][]SpanStatus // where the last count was wrong; counted in every round until it is right
 
 	mu       sync.Mutex
 	verdicts map[ctlog.Hash]*Verdict
@@ -28,20 +31,22 @@ type auditor struct {
 type Verdict struct {
 	At       time.Time `json:"at"`      // of the last round
 	Entries  uint64    `json:"entries"` // counted in the ledger, each at least once
-	Missing  uint64    `json:"missing"`
+	Missing  uint64    `json:"missing"` // as last counted: what was mended is no longer missing
 	Doubled  uint64    `json:"doubled"`
+	Found    uint64    `json:"found"` // missing or doubled at any time
 	Tiles    int       `json:"tiles"` // fetched again and found equal, hash by hash and row by row
 	Problems []string  `json:"problems,omitempty"`
 	Error    string    `json:"error,omitempty"` // why the last round could not be carried through
 }
 
 const (
-	auditRecount = 1 << 16 // entries counted again in a round
-	maxVerdicts  = 5       // problems kept in words per log
+	auditRecount = 1 << 16         // entries counted again in a round
+	auditAhead   = 16 * auditChunk // entries counted for the first time in a round
+	maxVerdicts  = 5               // problems kept in words per log
 )
 
 func newAuditor(a *Appliance) *auditor {
-	return &auditor{a: a, counted: map[uint64]uint64{}, verdicts: map[ctlog.Hash]*Verdict{}}
+	return &auditor{a: a, counted: map[uint64]uint64{}, bad: map[ctlog.Hash][]SpanStatus{}, verdicts: map[ctlog.Hash]*Verdict{}}
 }
 
 // run makes rounds until ctx ends.
@@ -73,7 +78,7 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 			at := s.from + rand.Uint64N(old)
 			pieces = append(pieces, SpanStatus{ID: s.id, Kind: s.kind, From: at, To: s.to, Delivered: min(at+auditRecount, from)})
 		}
-		to := min(delivered, from+auditChunk)
+		to := min(delivered, from+auditAhead)
 		if to > from {
 			pieces = append(pieces, SpanStatus{ID: s.id, Kind: s.kind, From: from, To: s.to, Delivered: to})
 			next = append(next, func() { u.counted[s.id] = to })
@@ -90,12 +95,20 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 	if ctx.Err() != nil {
 		return
 	}
+	var now Findings
 	if err == nil {
 		for _, done := range next {
 			done()
 		}
+		if found.Missing+found.Doubled > 0 {
+			u.bad[f.info.ID] = append(u.bad[f.info.ID], pieces...)
+		}
+		err = u.recount(ctx, f, audit, &now)
 	}
-	u.judge(f, found, err)
+	if ctx.Err() != nil {
+		return
+	}
+	u.judge(f, found, &now, err)
 	if err != nil {
 		return
 	}
@@ -107,9 +120,33 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 	}
 }
 
+// recount counts again where the ledger was wrong, and forgets what is right
+// by now.
+func (u *auditor) recount(ctx context.Context, f *follower, audit *Audit, now *Findings) error {
+	var ranges []schema.Range
+	for _, s := range u.bad[f.info.ID] {
+		ranges = append(ranges, schema.Range{From: s.From, To: s.Delivered})
+	}
+	var still []SpanStatus
+	for _, r := range merge(ranges) {
+		var piece Findings
+		s := SpanStatus{Kind: checkpoint.KindBackfill, From: r.From, To: r.To, Delivered: r.To}
+		if err := audit.count(ctx, s, &piece); err != nil {
+			return err
+		}
+		if piece.Missing+piece.Doubled > 0 {
+			still = append(still, s)
+			now.Missing += piece.Missing
+			now.Doubled += piece.Doubled
+		}
+	}
+	u.bad[f.info.ID] = still
+	return nil
+}
+
 // judge adds a round to the log's verdict, and raises the alarm where it is
 // bad.
-func (u *auditor) judge(f *follower, found *Findings, err error) {
+func (u *auditor) judge(f *follower, found, now *Findings, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	v := u.verdicts[f.info.ID]
@@ -124,8 +161,8 @@ func (u *auditor) judge(f *follower, found *Findings, err error) {
 	}
 	v.At = time.Now()
 	v.Entries = u.entries(f)
-	v.Missing += found.Missing
-	v.Doubled += found.Doubled
+	v.Missing, v.Doubled = now.Missing, now.Doubled
+	v.Found += found.Missing + found.Doubled
 	v.Tiles += found.Tiles
 	for _, p := range found.Problems {
 		u.a.alarm(fmt.Sprintf("audit of %s: %s", f.info.Name, p))

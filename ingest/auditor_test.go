@@ -38,6 +38,14 @@ func TestAuditorRounds(t *testing.T) {
 			if !strings.Contains(strings.Join(a.alarms, "\n"), "[1999,2000) is missing") {
 				t.Errorf("alarms: %q", a.alarms)
 			}
+			// What is mended is no longer held against the ledger, but was found.
+			sink.mu.Lock()
+			sink.ledger[entryKey{l.id, 1_999}], sink.ledger[entryKey{l.id, 1_998}] = 1, 1
+			sink.mu.Unlock()
+			a.auditor.round(t.Context(), f)
+			if v := a.auditor.verdict(f.info.ID); v.Missing+v.Doubled > 0 || v.Found < 2 {
+				t.Errorf("after mending: %+v", v)
+			}
 			return
 		}
 	}

@@ -277,6 +277,7 @@ func auditLine(st *applianceStatus) string {
 			all.Entries += v.Entries
 			all.Missing += v.Missing
 			all.Doubled += v.Doubled
+			all.Found += v.Found
 			all.Tiles += v.Tiles
 			all.At = latest(all.At, v.At)
 		}
@@ -284,7 +285,11 @@ func auditLine(st *applianceStatus) string {
 	if audited == 0 {
 		return "\naudit     none in this life yet; 'ctappliance verify' makes one"
 	}
-	return fmt.Sprintf("\naudit     %d entries, %d missing, %d doubled, %d tiles fetched again; proven at %s", all.Entries, all.Missing, all.Doubled, all.Tiles, all.At.UTC().Format(time.RFC3339))
+	line := fmt.Sprintf("\naudit     %d entries, %d missing, %d doubled, %d tiles fetched again; proven at %s", all.Entries, all.Missing, all.Doubled, all.Tiles, all.At.UTC().Format(time.RFC3339))
+	if mended := all.Found - min(all.Missing+all.Doubled, all.Found); mended > 0 {
+		line += fmt.Sprintf("\n          %d entries were missing or doubled since start and have been mended", mended)
+	}
+	return line
 }
 
 func eta(seconds float64) string {
