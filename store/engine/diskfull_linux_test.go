@@ -55,7 +55,7 @@ func fill(t *testing.T, file string) {
 // inserts are refused by an answer, a start in one line, and both go on when
 // there is space.
 func TestDiskFull(t *testing.T) {
-	disk := small(t, 64<<20)
+	disk := small(t, 160<<20)
 	o := enginetest.Options(t, filepath.Join(disk, "engine"))
 	e, err := engine.Start(t.Context(), o)
 	must(t, err)
