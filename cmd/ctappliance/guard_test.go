@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The contact goes into a header of every request: nothing in it ends one.
+func TestContactIsAHeader(t *testing.T) {
+	for _, s := range []string{"ops@corp.net\r\nX-Evil: 1", "ops@corp.net\x00", "https://corp.net/\n", "https://corp.net/(comment)", "öps@corp.net", "https://corp.net/" + strings.Repeat("a", 300)} {
+		if err := checkContact(s); err == nil || strings.ContainsAny(err.Error(), "\r\n\x00") {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	if err := checkContact("https://corp.net/ct"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A DSN that is no URL may hold a password all the same.
+func TestDSNErrorHidesThePassword(t *testing.T) {
+	_, err := read(configInput{Environ: []string{"CTAPPLIANCE_STORE_DSN=https://u:hunter2%zz@db.example/"}})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+}
+
+func TestSmallFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, make([]byte, 100), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if text, mode, err := readSmallFile(path, 100); err != nil || len(text) != 100 || mode != 0o640 {
+		t.Errorf("%d bytes, mode %o, %v", len(text), mode, err)
+	}
+	if _, _, err := readSmallFile(path, 99); err == nil {
+		t.Error("a file of 100 bytes passes for one of 99")
+	}
+}
