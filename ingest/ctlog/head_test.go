@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -136,6 +137,12 @@ func TestHeadsNoTreeCanHave(t *testing.T) {
 	if _, err := parseSTH(head(1<<63, Hash{1}), key); err == nil {
 		t.Error("accepted a tree of 2^63 entries")
 	}
+	for at, ok := range map[uint64]bool{maxTimestamp: true, maxTimestamp + 1: false, 1<<64 - 1: false} {
+		b, _ := json.Marshal(map[string]any{"tree_size": 1, "timestamp": at, "sha256_root_hash": make([]byte, 32), "tree_head_signature": l.sign(at, 1, Hash{})})
+		if _, err := parseSTH(b, key); (err == nil) != ok {
+			t.Errorf("a head of time %d: %v", at, err)
+		}
+	}
 }
 
 func TestRSAKeys(t *testing.T) {
@@ -173,6 +180,17 @@ func TestRSAKeys(t *testing.T) {
 		}
 		if _, err := parsePublicKey(der); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	// Go refuses to make such keys; only their sizes matter here.
+	for bits, ok := range map[uint]bool{1024: false, 2047: false, 2048: true, 8192: true, 8193: false} {
+		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		der, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parsePublicKey(der); (err == nil) != ok {
+			t.Errorf("RSA of %d bits: %v", bits, err)
 		}
 	}
 	digest = sha256.Sum256(signedHead(1, 2, root))
