@@ -138,6 +138,9 @@ func allLies() (all []lie) {
 	add(everyClass(lie{name: "truncated gzip", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.TruncatedGzip}), limit: lieSize}, "gzip", head, data, proof)...)
 	add(everyClass(lie{name: "gzip bomb of 10 GiB", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.GzipBomb}), limit: lieSize, bulky: true, lasts: 20 * time.Minute}, "too large", head, proof)...)
 	add(everyClass(lie{name: "gzip bomb of 10 GiB", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.GzipBomb}), limit: lieSize, bulky: true, lasts: 20 * time.Minute, alarm: "too large", often: 1500}, "too large", data)...)
+	// Small enough to be read whole before it unfolds.
+	add(everyClass(lie{name: "gzip bomb of 4 GiB in 4 MB", kind: staticOnly, faults: one(ctlogtest.Fault{Mode: ctlogtest.GzipBomb, N: 4 << 30}), limit: lieSize, bulky: true, lasts: 20 * time.Minute, alarm: "too large"}, "too large", data)...)
+	add(everyClass(lie{name: "gzip bomb of 32 MiB in 33 kB", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.GzipBomb, N: 32 << 20}), limit: lieSize}, "decompressed", head, proof)...)
 	add(everyClass(lie{name: "body of 10 GB", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.EndlessBody, N: 10e9}), limit: lieSize, bulky: true, lasts: 20 * time.Minute}, "too large", head, proof)...)
 	add(everyClass(lie{name: "body of 10 GB", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.EndlessBody, N: 10e9}), limit: lieSize, bulky: true, lasts: 20 * time.Minute, alarm: "too large", often: 1500}, "too large", data)...)
 	add(everyClass(lie{name: "slow-loris body", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.SlowBody}), limit: lieSize}, "deadline", head, data)...)

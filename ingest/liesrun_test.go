@@ -464,3 +464,34 @@ func TestHaltWithoutSpans(t *testing.T) {
 		t.Errorf("resumed: %+v", s)
 	}
 }
+
+// Frontends out of step, each with a head of its own, do not cost the log a
+// proof at every poll.
+func TestFewProofsOfSmallerHeads(t *testing.T) {
+	l := newLog(t, ctlogtest.RFC6962, 600)
+	synctest.Test(t, func(t *testing.T) {
+		log := dial(t, l)
+		a, err := Open(bubbleConfig(t, newMemSink(), log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		f := a.followers[0]
+		for i := range int64(120) {
+			if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.RolledBack, N: max(i, 1), After: int(1 - min(i, 1))}); err != nil {
+				t.Fatal(err)
+			}
+			head, err := log.client.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.observe(t.Context(), head)
+			time.Sleep(time.Second)
+		}
+		s := f.status()
+		proofs := l.Stats().Requests[ctlogtest.ClassProof]
+		if s.Halted != "" || s.Head != 600 || s.Heads.RolledBack != 119 || proofs == 0 || proofs > 2*3 {
+			t.Errorf("%d proofs, %+v", proofs, s)
+		}
+	})
+}
