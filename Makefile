@@ -23,7 +23,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash faults mutate soak clean
+.PHONY: help go demo run build engine test check race fuzz bench crash faults recovery mutate soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ mutate: go $(ENGINE) ## removes one guard after the other and wants tests to fai
 soak: T := $(if $(filter command,$(firstword $(origin T))),$(T),30m)
 soak: go $(ENGINE) ## everything that can happen, one after the other: make soak T=30m
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestSoak -soak=$(T) $(TESTFLAGS) -v -timeout 0
+
+recovery: go $(ENGINE) ## the way back after kill -9 with 1 GiB of undelivered WAL
+	CGO_ENABLED=0 go test ./bench -run TestRecovery -recovery.bytes=1GiB -v -timeout 0 $(TESTFLAGS)
 
 clean: ## remove bin/, the engine with it
 	rm -rf $(BIN)

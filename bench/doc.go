@@ -1,6 +1,7 @@
 // Package bench measures the whole: a demo log, the appliance and its engine,
-// each a process of its own, on this machine. It holds benchmarks only; the
-// packages' own benchmarks say what a part costs.
+// each a process of its own, on this machine. It holds benchmarks, and
+// [TestRecovery], which measures the way back after a kill; the packages' own
+// benchmarks say what a part costs.
 //
 //	go test ./bench -run '^$' -bench . -benchtime 1x
 //
