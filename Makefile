@@ -7,6 +7,8 @@ TESTFLAGS ?=
 # make fuzz: time per target. make crash: kills.
 T ?= 30s
 N ?= 50
+# make storm: seed of the first run.
+SEED ?= 1
 # Packages with goroutines; the race detector makes the others slow for nothing.
 RACE_PKGS ?= ./wal/... ./checkpoint/... ./ingest ./ingest/ctlog/... ./store/... ./internal/... ./cmd/...
 
@@ -23,7 +25,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash faults recovery mutate soak clean
+.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +81,10 @@ bench: go $(ENGINE) ## benchmarks
 
 crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0
+
+# One core at a time: the tests run in bubbles and take no time but the CPU's.
+storm: go $(ENGINE) ## the appliance against a failing ClickHouse: make storm N=50 SEED=1
+	CGO_ENABLED=0 go test ./internal/storm -run 'TestStorm|TestEngine' -storm.runs=$(N) -storm.seed=$(SEED) -v -timeout 0
 
 faults: go $(ENGINE) ## the whole matrix of faults around the real program, a line each
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestFaults -faults.all -v -timeout 0 $(TESTFLAGS)

@@ -25,7 +25,7 @@ func (r *run) decide(st storetest.Statement) storetest.Fault {
 	case st.Table == "logs":
 		share = 10
 	case st.Kind == storetest.Insert:
-		share = 7
+		share = 9
 	case st.Kind == storetest.Meta:
 		share = 1
 	}
@@ -55,7 +55,7 @@ func (r *run) draw(st storetest.Statement) storetest.Fault {
 		{3, storetest.Fault{Name: "refused", Refuse: true}},
 		{2, storetest.Fault{Name: "exception", Commit: storetest.CommitNone, Answer: storetest.AnswerException, Code: r.code()}},
 		{1, storetest.Fault{Name: "502", Commit: storetest.CommitNone, Answer: storetest.AnswerBadGate}},
-		{1, storetest.Fault{Name: "page of HTML", Commit: storetest.CommitNone, Answer: storetest.AnswerHTML}},
+		{2, storetest.Fault{Name: "page of HTML", Commit: storetest.CommitNone, Answer: storetest.AnswerHTML}},
 		{1, storetest.Fault{Name: "nothing said", Commit: storetest.CommitNone, Answer: storetest.AnswerEmpty}},
 		{1, storetest.Fault{Name: "silence", Commit: storetest.CommitNone, Answer: storetest.AnswerSilence}},
 		{2, storetest.Fault{Name: "slow", Commit: storetest.CommitLate, After: late}},
@@ -75,7 +75,7 @@ func (r *run) draw(st storetest.Statement) storetest.Fault {
 			option{2, storetest.Fault{Name: "late commit, 502", Commit: storetest.CommitLate, After: late, Hidden: r.v.hidden, Stubborn: r.rng.IntN(2) == 0, Answer: storetest.AnswerBadGate}},
 		)
 	}
-	if st.Table != "logs" && st.Kind != storetest.Meta {
+	if r.mortal && st.Table != "logs" && st.Kind != storetest.Meta {
 		// Not where a trim has just been proven: nothing asks between a proof and
 		// its trim but what writes table logs.
 		options = append(options, option{4, storetest.Fault{Name: "death", Die: r.death()}})
@@ -108,13 +108,13 @@ func (r *run) code() int {
 // death draws how a server dies and comes back. r.mu is held.
 func (r *run) death() *storetest.Death {
 	d := &storetest.Death{At: storetest.DieAt(r.rng.IntN(3)), Restart: storetest.Restart{Down: time.Duration(3+r.rng.IntN(60)) * time.Second}}
-	switch r.rng.IntN(6) {
-	case 0, 1:
-	case 2:
+	switch r.rng.IntN(7) {
+	case 0:
+	case 1:
 		d.Power = true
-	case 3, 4:
-		safe, odds := r.safe, 1+r.rng.IntN(4)
-		table := []string{"", "ledger", "certs", "names", "name_certs", "profiles", "issuers"}[r.rng.IntN(7)]
+	case 2, 3, 4:
+		safe, odds := r.safe, 1+r.rng.IntN(3)
+		table := []string{"", "ledger", "certs", "certs", "names", "name_certs", "profiles", "issuers"}[r.rng.IntN(8)]
 		lost := map[uint64]bool{}
 		newest := r.srv.Snapshot().Seq()
 		for n := safe + 1; n <= newest+8; n++ {
@@ -123,7 +123,7 @@ func (r *run) death() *storetest.Death {
 		d.Lose = func(p storetest.Part) bool {
 			return p.Seq > safe && lost[p.Seq] && (table == "" || p.Table == table) && p.Table != "meta"
 		}
-	case 5:
+	default:
 		if len(r.snaps) > 0 {
 			d.To = r.snaps[r.rng.IntN(len(r.snaps))]
 		}

@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"encoding/binary"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,4 +94,16 @@ func (r *run) compare(got *total, want map[string]map[string]int) {
 			}
 		}
 	}
+}
+
+// split undoes the joining of values by storetest.Server.Values.
+func split(joined string) []string {
+	b := []byte(joined)
+	out := make([]string, binary.LittleEndian.Uint64(b))
+	b = b[8:]
+	for i := range out {
+		n := binary.LittleEndian.Uint64(b)
+		out[i], b = string(b[8:8+n]), b[8+n:]
+	}
+	return out
 }
