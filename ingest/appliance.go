@@ -50,6 +50,7 @@ type Appliance struct {
 	touched  chan struct{} // holds one: a verified mark moved
 	finished context.CancelFunc
 	done     atomic.Bool
+	sounded  atomic.Bool // every span's mark has been held against the ledger in this life
 
 	// For status.
 	began        time.Time
@@ -272,7 +273,7 @@ func (a *Appliance) fetchedAll() bool {
 
 // progress is called when a span may have come to its end.
 func (a *Appliance) progress() {
-	if !a.c.UntilDone || !a.fetchedAll() {
+	if !a.c.UntilDone || !a.sounded.Load() || !a.fetchedAll() {
 		return
 	}
 	select {

@@ -48,6 +48,9 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 	// proven at their time.
 	trim := time.NewTicker(trimPollEvery)
 	defer trim.Stop()
+	if err := d.poll(ctx); err != nil {
+		return ignoreStop(ctx, err)
+	}
 	for {
 		var due <-chan time.Time
 		if f.waiting() && len(d.intents) == 0 {
@@ -90,13 +93,28 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 			}
 			f = newFlush(f.next)
 		case <-trim.C:
-			if err := d.trim(ctx); err != nil {
+			if err := d.poll(ctx); err != nil {
 				return ignoreStop(ctx, err)
 			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// poll does what must not wait for another flush. A store that is away is asked
+// again.
+func (d *deliverer) poll(ctx context.Context) error {
+	err := d.soundAll(ctx)
+	var fatal *fatalError
+	switch {
+	case errors.As(err, &fatal):
+		return err
+	case err != nil:
+		d.a.c.Logger.Debug("spans not sounded", "err", err)
+		return ctx.Err()
+	}
+	return d.trim(ctx)
 }
 
 // nothingToCome says whether f may be cut early because every span has been

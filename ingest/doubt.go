@@ -69,17 +69,53 @@ func (d *deliverer) doubtful(ctx context.Context, f *flush) (bool, error) {
 	return doubt, nil
 }
 
-// sound asks the ledger how far it is ahead of the span's mark.
+// soundAll sounds every span that has not been. Delivery would do so with a
+// span's next flush; a store that lost rows is to be noticed without one too.
+func (d *deliverer) soundAll(ctx context.Context) error {
+	for _, s := range d.a.spans.all() {
+		if s.sounded {
+			continue
+		}
+		if err := d.sound(ctx, s); err != nil {
+			return err
+		}
+	}
+	if !d.a.sounded.Swap(true) {
+		d.a.progress()
+	}
+	return nil
+}
+
+// sound holds a span's delivered mark against the ledger. Where the ledger is
+// ahead, its rows are ground for doubt. Where it is behind, it is older than it
+// was; what the WAL no longer has is fetched again, and what it still has is
+// left alone by that, for repairs count before they insert.
 func (d *deliverer) sound(ctx context.Context, s *span) error {
 	if err := d.fence(ctx); err != nil {
 		return err
 	}
-	mark := s.delivered.Load()
-	top, ok, err := d.a.c.Sink.Highest(ctx, schema.Range{Log: schema.ShortID(s.log), From: mark, To: s.to})
+	mark, log := s.delivered.Load(), schema.ShortID(s.log)
+	top, ahead, err := d.a.c.Sink.Highest(ctx, schema.Range{Log: log, From: mark, To: s.to})
 	if err != nil {
 		return err
 	}
-	if s.sounded = true; ok {
+	if mark > s.from && s.kind != checkpoint.KindRepair {
+		last, ok, err := d.a.c.Sink.Highest(ctx, schema.Range{Log: log, From: s.from, To: mark})
+		if err != nil {
+			return err
+		}
+		end := s.from
+		if ok {
+			end = last + 1
+		}
+		if gaps := d.withoutRepairs(schema.Range{Log: log, From: end, To: mark}, s); len(gaps) > 0 {
+			d.a.alarm(fmt.Sprintf("the ledger of log %016x ends at %d, and %d was reached: it is older than it was; fetching the difference again", log, end, mark))
+			if err := d.repair(ctx, gaps); err != nil {
+				return err
+			}
+		}
+	}
+	if s.sounded = true; ahead {
 		s.ground = top + 1
 		d.a.c.Logger.Info("ledger is ahead of the delivered mark, counting before inserting", "span", s.id, "from", mark, "to", s.ground)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"ctappliance/checkpoint"
 	"ctappliance/ingest/ctlog/ctlogtest"
@@ -103,9 +104,10 @@ func TestStoreStartedAnew(t *testing.T) {
 						lost += sink.startAnew(firstOfWAL(t, c))
 						return restart
 					})
-					life(t, c, nil)
 					if at == "after all" {
 						lost += sink.startAnew(firstOfWAL(t, c))
+					} else {
+						life(t, c, nil)
 					}
 					for firstOfWAL(t, c) != math.MaxUint64 {
 						trimAll(t, c)
@@ -138,6 +140,38 @@ func (s *memSink) startAnew(from uint64) (lost int) {
 		}
 	}
 	return lost
+}
+
+// A store that comes back older than the marks is noticed at once, before
+// anything else is delivered, and gets the difference again: from the WAL what
+// it has, from the log what was trimmed.
+func TestStoreOlderThanMarks(t *testing.T) {
+	l := sharedLog(t, ctlogtest.RFC6962)
+	for _, kept := range []uint64{0, 1, 500, 899} {
+		bubble(t, fmt.Sprint(kept), func(t *testing.T) {
+			log, sink := dial(t, l), newMemSink()
+			c := bubbleConfig(t, sink, log)
+			life(t, c, nil)
+			for firstOfWAL(t, c) != math.MaxUint64 {
+				trimAll(t, c)
+			}
+			for k := range sink.ledger {
+				if k.index >= kept {
+					delete(sink.ledger, k)
+				}
+			}
+			sink.slow = time.Minute // longer than it takes to find that nothing is left to fetch
+			st, _ := life(t, c, nil)
+			checkDone(t, c, st, sink, log)
+			if !hasAlarm(st, "older than it was") {
+				t.Errorf("alarms: %q", st.Alarms)
+			}
+			st, _ = life(t, c, nil)
+			if len(st.Alarms) > 0 {
+				t.Errorf("alarms when all is well again: %q", st.Alarms)
+			}
+		})
+	}
 }
 
 // firstOfWAL returns the first index that the segment files still hold.

@@ -50,6 +50,11 @@ func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint
 	if err != nil {
 		return err
 	}
+	if d.epoch != "" && d.epoch != epoch {
+		for _, s := range d.a.spans.all() {
+			s.sounded = false
+		}
+	}
 	d.epoch = epoch
 	return nil
 }

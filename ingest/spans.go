@@ -22,8 +22,9 @@ type span struct {
 	from, to uint64
 
 	// Entries below ground may be in the ledger although the span's mark does not
-	// say so; they are counted before they are inserted. Found once per life,
-	// before the span's first flush; both belong to the deliverer.
+	// say so; they are counted before they are inserted. Found once per life of
+	// ours and of the store, before the span's next flush; both belong to the
+	// deliverer.
 	ground  uint64
 	sounded bool
 

@@ -181,7 +181,11 @@ func (d *deliverer) settle(ctx context.Context, seg wal.SegmentInfo) error {
 	if after != epoch {
 		return errEpochChanged
 	}
-	return d.repair(ctx, lacking)
+	var gaps []schema.Range
+	for k := range lacking {
+		gaps = append(gaps, schema.Range{Log: k.log, From: k.index, To: k.index + 1})
+	}
+	return d.repair(ctx, gaps)
 }
 
 // repeat delivers the records [from, to) once more, in flushes of the usual
@@ -230,13 +234,9 @@ func (d *deliverer) insertAgain(ctx context.Context, f *flush) error {
 }
 
 // repair has entries fetched again that neither the ledger nor the WAL has.
-func (d *deliverer) repair(ctx context.Context, lacking map[entryKey]bool) error {
-	var ranges []schema.Range
-	for k := range lacking {
-		ranges = append(ranges, schema.Range{Log: k.log, From: k.index, To: k.index + 1})
-	}
+func (d *deliverer) repair(ctx context.Context, gaps []schema.Range) error {
 	var repairs []*span
-	for _, r := range merge(ranges) {
+	for _, r := range merge(gaps) {
 		for _, s := range d.a.spans.all() {
 			if schema.ShortID(s.log) == r.Log && s.kind != checkpoint.KindRepair && s.from <= r.From && r.From < s.to {
 				repairs = append(repairs, d.newRepair(hole{s, r.From, r.To}))
