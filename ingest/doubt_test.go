@@ -160,7 +160,7 @@ func TestStoreOlderThanMarks(t *testing.T) {
 					delete(sink.ledger, k)
 				}
 			}
-			sink.slow = time.Minute // longer than it takes to find that nothing is left to fetch
+			sink.slow = 10 * time.Second // longer than it takes to find that nothing is left to fetch
 			st, _ := life(t, c, nil)
 			checkDone(t, c, st, sink, log)
 			if !hasAlarm(st, "older than it was") {
