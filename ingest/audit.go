@@ -47,6 +47,8 @@ type Findings struct {
 	Tiles     int            `json:"tiles"`  // fetched again, hashed, and compared row by row
 	Skipped   int            `json:"skipped_tiles"`
 	Problems  []string       `json:"problems"`
+
+	lies []string // of the problems those that are between the log and itself
 }
 
 const (
@@ -86,6 +88,12 @@ func (a *Audit) Run(ctx context.Context) (*Findings, error) {
 
 func (f *Findings) problem(format string, args ...any) {
 	f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
+}
+
+// lie is a problem that the log has with what it said before.
+func (f *Findings) lie(format string, args ...any) {
+	f.problem(format, args...)
+	f.lies = append(f.lies, f.Problems[len(f.Problems)-1])
 }
 
 func (a *Audit) say(format string, args ...any) {
@@ -165,21 +173,33 @@ func (a *Audit) foldRoots(ctx context.Context, s SpanStatus, roots *Roots, f *Fi
 	if err != nil {
 		return fmt.Errorf("asking the log for its head: %w", err)
 	}
-	proven, err := a.Client.Frontier(ctx, size, head)
+	proven, err := a.frontier(ctx, size, head)
 	var lie *ctlog.VerifyError
 	if errors.As(err, &lie) {
-		f.problem("the log does not prove its first %d entries: %v", size, err)
+		f.lie("the log does not prove its first %d entries: %v", size, err)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("asking the log for a proof: %w", err)
 	}
 	if tree.root() != proven.Root() {
-		f.problem("the kept subtree roots up to %d do not give the tree that the log has signed", size)
+		f.lie("the kept subtree roots up to %d do not give the tree that the log has signed", size)
 		return nil
 	}
 	f.Proven = max(f.Proven, size)
 	return nil
+}
+
+// frontier asks for a proof, and again where what comes is none: a cache may
+// have answered.
+func (a *Audit) frontier(ctx context.Context, size uint64, head *ctlog.Head) (*ctlog.Frontier, error) {
+	for try := 1; ; try++ {
+		proven, err := a.Client.Frontier(ctx, size, head)
+		var lie *ctlog.VerifyError
+		if !errors.As(err, &lie) || try == proofTries || !sleep(ctx, backoff(try)) {
+			return proven, err
+		}
+	}
 }
 
 // rootFolder folds subtree roots of one level into the root over them.
@@ -288,7 +308,7 @@ func (a *Audit) sampleTile(ctx context.Context, n uint64, head *ctlog.Head, root
 	}
 	f.Tiles++
 	if got := tree.root(); got != want {
-		f.problem("the log now serves other entries in [%d,%d) than it did: root %x, kept %x", r.From, r.To, got[:8], want[:8])
+		f.lie("the log now serves other entries in [%d,%d) than it did: root %x, kept %x", r.From, r.To, got[:8], want[:8])
 		return nil
 	}
 	proofs, err := a.Ledger.Prove(ctx, []schema.Range{r})

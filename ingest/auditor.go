@@ -91,9 +91,13 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 	if f.isHalted() {
 		audit.Client = nil // what it says is worth nothing; the ledger is counted all the same
 	}
-	found, err := audit.Run(ctx)
+	rctx, recording := ctlog.Record(ctx, maxAnswers)
+	found, err := audit.Run(rctx)
 	if ctx.Err() != nil {
 		return
+	}
+	if err == nil && len(found.lies) > 0 {
+		f.keepAudit(found.lies, recording.Answers())
 	}
 	var now Findings
 	if err == nil {

@@ -32,6 +32,7 @@ const (
 	KindRollback  = "rollback"   // a signed head was taken back for longer than a log may take to publish
 	KindBadHead   = "bad-head"   // a head that the log's key has not signed
 	KindBackdated = "backdated"  // a larger tree was signed with an earlier time
+	KindRewritten = "rewritten"  // what it serves now is not what it served and signed before
 	KindUnknown   = "unknown"    // halted, and the evidence is gone
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ctappliance/checkpoint"
@@ -221,6 +222,19 @@ func (f *follower) keepBadHead(err error) {
 	}
 	f.heads.counts.Rejected++
 	f.keepNote(&VerifyError{Log: f.info.Name, Kind: KindBadHead, Reason: err.Error(), Answers: []ctlog.Answer{{Path: bad.What, Status: 200, Body: bad.Raw}}})
+}
+
+// keepAudit keeps what a log answered to an audit that did not fit with what it
+// said before. Halting it is left to its conductors: what was audited is in the
+// ledger, and verified.
+func (f *follower) keepAudit(lies []string, answers []ctlog.Answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := &VerifyError{Log: f.info.Name, Kind: KindRewritten, Reason: strings.Join(lies, "; "), Answers: answers}
+	if f.matched != nil {
+		e.Heads = append(e.Heads, f.matched)
+	}
+	f.keepNote(e)
 }
 
 // recallHalt brings back a halt of a former life: its spans know, or, where no

@@ -25,6 +25,7 @@ type lie struct {
 	alarm   string        // part of an alarm
 	counts  func(HeadCounts) uint64
 	bulky   bool // heap is measured
+	audits  bool // the audit looks every ten minutes
 	trimmed bool // the WAL is trimmed before the lie is found
 	often   int  // requests in an hour; default 300
 }
@@ -122,6 +123,8 @@ func allLies() (all []lie) {
 		lie{name: "entries swapped", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.SwapEntries, From: lieAt, To: lieAt + 2}), limit: lieSize, halt: KindMismatch},
 		lie{name: "entry altered", kind: both, faults: at(ctlogtest.CorruptEntry), limit: lieSize, halt: KindMismatch},
 		lie{name: "entry altered, WAL trimmed", kind: rfcOnly, faults: at(ctlogtest.CorruptEntry), limit: lieSize, halt: KindMismatch, trimmed: true},
+		lie{name: "history rewritten", kind: both, faults: one(ctlogtest.Fault{Mode: ctlogtest.CorruptEntry, From: 0, To: 512}), still: true, audits: true,
+			alarm: "now serves other entries", notes: []string{KindRewritten}},
 		lie{name: "leaf_index wrong", kind: staticOnly, faults: one(ctlogtest.Fault{Mode: ctlogtest.CorruptIndex}), limit: lieSize, says: "says that its index"},
 		// Chains are not signed: a log that serves others is believed, but a
 		// certificate must have the hash that it was asked for by.

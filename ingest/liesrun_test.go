@@ -155,6 +155,9 @@ func (l lie) live(t *testing.T, liar *ctlogtest.Log, kind ctlogtest.Kind) string
 		c.WAL.SegmentSize, c.WAL.Budget = 4<<20, 16<<20
 	}
 	c.PollInterval, c.PartialAge, c.AuditInterval = time.Minute, 10*time.Second, 1000*time.Hour
+	if l.audits {
+		c.AuditInterval = 10 * time.Minute
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	a, err := Open(c)
@@ -344,6 +347,9 @@ func (l lie) checkDoc(t *testing.T, c Config, info ctlogtest.Info, doc *evidence
 		if len(doc.Answers) != 1 || len(doc.Answers[0].Body) == 0 {
 			t.Errorf("the bad head is not kept: %+v", doc.Answers)
 		}
+	}
+	if doc.Kind == KindRewritten && (len(doc.Heads) != 1 || len(doc.Answers) < 2 || !slices.ContainsFunc(doc.Answers, func(a ctlog.Answer) bool { return len(a.Body) > 0 && !a.Cut })) {
+		t.Errorf("what it serves now is not kept: %d heads, %d answers", len(doc.Heads), len(doc.Answers))
 	}
 	if doc.Kind == KindNoProof && (len(doc.Answers) == 0 || len(doc.Answers[0].Body) == 0) {
 		t.Errorf("the proof is not kept: %+v", doc.Answers)

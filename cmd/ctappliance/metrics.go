@@ -90,8 +90,9 @@ var metrics = []metric{
 	{name: "log_host_requests_per_second_limit", help: "Requests per second that the log's host is asked at most at present.", log: paced(func(l *ingest.LogStatus) (float64, bool) { return l.Pace.Rate, true })},
 
 	{name: "audit_entries", help: "Entries that the audits of this life have counted in the ledger.", log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Entries) })},
-	{name: "audit_missing_entries_total", help: "Entries that an audit found missing. They are fetched again.", counter: true, log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Missing) })},
-	{name: "audit_doubled_rows_total", help: "Rows beyond the first of an entry that an audit found.", counter: true, log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Doubled) })},
+	{name: "audit_missing_entries", help: "Entries that the last audit of their range found missing. They are fetched again.", log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Missing) })},
+	{name: "audit_doubled_rows", help: "Rows beyond the first of an entry that the last audit of their range found.", log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Doubled) })},
+	{name: "audit_found_total", help: "Entries that were missing, and rows that were one too many, at any time of this life. Any increase is worth waking somebody.", counter: true, log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Found) })},
 	{name: "audit_tiles_total", help: "Tiles fetched again, and compared hash by hash and row by row.", counter: true, log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Tiles) })},
 	{name: "audit_proven_timestamp_seconds", help: "When an audit of the log last came to its end.", log: audited(func(v *ingest.Verdict) (float64, bool) { return at(v.At) })},
 	{name: "audit_failing", help: "Whether the last audit of the log could not be carried through: the log or the store was away.", log: func(l *ingest.LogStatus) (float64, bool) { return yes(l.Audit != nil && l.Audit.Error != "") }},
