@@ -102,8 +102,8 @@ func TestLogWriter(t *testing.T) {
 	if got := strings.Count(out.String(), "\n"); got != 3 {
 		t.Errorf("%d lines: %.300s", got, out.String())
 	}
-	if len(w.last()) != maxLogLine || cap(w.buf) > 2*maxLogLine {
-		t.Errorf("a line of %d bytes, a buffer of %d", len(w.last()), cap(w.buf))
+	if len(w.kept[len(w.kept)-1]) != maxLogLine || cap(w.buf) > 2*maxLogLine {
+		t.Errorf("a line of %d bytes, a buffer of %d", len(w.kept[len(w.kept)-1]), cap(w.buf))
 	}
 }
 

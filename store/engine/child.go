@@ -157,6 +157,10 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 	if err != nil {
 		return err
 	}
+	names := &nameSync{root: filepath.Join(dir, "data")}
+	if err := names.begin(); err != nil {
+		return err
+	}
 	boot := rand.Text()
 	p, err := newPool(lib, filepath.Join(dir, "data"), boot, c.Connections, []string{"--config-file=" + conf})
 	if err != nil {
@@ -166,7 +170,7 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 		return err
 	}
 	f := &face{
-		pool: p, log: o.Log, names: &nameSync{root: filepath.Join(dir, "data")},
+		pool: p, log: o.Log, names: names,
 		fatal: func(err error) {
 			o.Log.Error("engine ends: what it wrote may not be on the disk", "err", err)
 			os.Exit(2)
@@ -185,6 +189,7 @@ func serve(ctx context.Context, o ChildOptions, c childConfig, dir, library, san
 		MaxHeaderBytes:    maxStatement + 64<<10, // a statement may stand in the URL
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}
+	go f.keepLooking(ctx)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(&limitListener{Listener: lis, slots: make(chan struct{}, maxClients)}) }()
 	ready := readyLine{URL: "http://" + lis.Addr().String(), PID: os.Getpid(), BootID: boot, Version: lib.version(), Sandbox: sandbox}

@@ -9,7 +9,10 @@
 // library syncs files and parts' directories, the child syncs the tables'
 // directories before it answers, and at its start everything that a former
 // child has left. So what can be counted while the boot ID stays the same, with
-// no insert under way, is durable. Where such a sync fails the child ends.
+// no insert under way, is durable. The library ignores writes that fail; the
+// child compares the files of each new part with what was to be written, before
+// it answers and every few seconds for merges. Where a sync failed or a part is
+// short the child ends.
 //
 // A child that dies, or is killed, takes no acknowledged row with it; what was
 // not acknowledged is there block by block, or not. After [Engine.Fence] no

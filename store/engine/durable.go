@@ -20,7 +20,8 @@ import (
 // the child does it, before it answers.
 
 // nameSync brings names to the disk: it syncs those directories of the engine
-// that have changed. Parts' own directories are the library's to sync.
+// that have changed, and checks the parts in them that are new. Parts' own
+// directories are the library's to sync.
 type nameSync struct {
 	root string // the engine's data directory
 
@@ -28,9 +29,12 @@ type nameSync struct {
 	known map[string]syncedDir
 }
 
-// syncedDir is when a directory was synced last, and what its time of
-// modification was just before.
-type syncedDir struct{ mod, at time.Time }
+// syncedDir is when a directory was synced last, what its time of modification
+// was just before, and which parts were in it just after.
+type syncedDir struct {
+	mod, at time.Time
+	parts   map[string]bool
+}
 
 // tick is more than a file system's clock may stand still: two changes within
 // it can have the same time.
@@ -39,7 +43,38 @@ const tick = 2 * time.Second
 // Tables are at data/store/123/UUID or data/data/DATABASE/TABLE; parts below.
 const tableDepth = 3
 
-// sync returns when every name that was there before the call is on the disk.
+// begin takes the parts that there are for whole; it comes before the library,
+// which looks at them when it loads them.
+func (n *nameSync) begin() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.known = map[string]syncedDir{}
+	err := filepath.WalkDir(n.root, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		if isPart(e.Name()) {
+			table := n.known[filepath.Dir(path)]
+			if table.parts == nil {
+				table.parts = map[string]bool{}
+			}
+			table.parts[e.Name()] = true
+			n.known[filepath.Dir(path)] = table
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("listing parts: %w", err)
+	}
+	return nil
+}
+
+// sync returns when every name that was there before the call is on the disk,
+// and every part that was is what it should be.
 // After an error nothing is known, now or later: the process must end, so that
 // nobody takes what was written in its life for durable.
 func (n *nameSync) sync() error {
@@ -56,23 +91,30 @@ func (n *nameSync) walk(dir string, depth int, now map[string]syncedDir) error {
 	if err == nil && !st.IsDir() {
 		return nil
 	}
+	var entries []fs.DirEntry
 	if err == nil {
-		was, known := n.known[dir]
-		if !known || !st.ModTime().Equal(was.mod) || was.at.Sub(was.mod) < tick {
-			was = syncedDir{st.ModTime(), time.Now()}
+		was := n.known[dir]
+		changed := !st.ModTime().Equal(was.mod) || was.at.Sub(was.mod) < tick
+		if changed {
+			was.mod, was.at = st.ModTime(), time.Now()
 			err = syncDir(dir)
 		}
+		if err == nil && (changed || depth < tableDepth) {
+			entries, err = os.ReadDir(dir)
+		}
+		if err == nil && changed {
+			was.parts, err = newParts(dir, entries, was.parts)
+		}
 		now[dir] = was
-	}
-	var entries []fs.DirEntry
-	if err == nil && depth < tableDepth {
-		entries, err = os.ReadDir(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) && depth > 0 {
 		return nil // a table dropped meanwhile
 	}
 	if err != nil {
 		return fmt.Errorf("syncing engine directory: %w", err)
+	}
+	if depth == tableDepth {
+		return nil
 	}
 	for _, e := range entries {
 		if !e.IsDir() {

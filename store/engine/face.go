@@ -222,7 +222,24 @@ func (f *face) insert(w http.ResponseWriter, r *http.Request, req *request, l *l
 	w.WriteHeader(http.StatusOK)
 }
 
-// durable returns when the names of all parts are on the disk.
+// lookEvery is how often parts are checked that no statement made: those of
+// merges. It is far below old_parts_lifetime, which keeps their sources.
+const lookEvery = 5 * time.Second
+
+func (f *face) keepLooking(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f.durable()
+		}
+	}
+}
+
+// durable returns when all parts are whole and their names on the disk.
 func (f *face) durable() {
 	if err := f.names.sync(); err != nil {
 		f.fatal(err)

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -24,6 +25,7 @@ import (
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
+	tail   *logWriter // of standard error
 	ready  readyLine
 	exited chan struct{}
 	err    error // how it ended; read after exited
@@ -78,7 +80,7 @@ func spawn(ctx context.Context, o *Options, secret string, begun func(*process))
 		return nil, fmt.Errorf("starting engine: %w", err)
 	}
 	cmd.Stdout = childOut
-	p := &process{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	p := &process{cmd: cmd, stdin: stdin, tail: tail, exited: make(chan struct{})}
 	started, said := make(chan error, 1), make(chan readyLine, 1)
 	go p.live(started)
 	err = <-started
@@ -95,7 +97,7 @@ func spawn(ctx context.Context, o *Options, secret string, begun func(*process))
 	case l, ok := <-said:
 		if !ok {
 			p.stop(time.Second)
-			return nil, fmt.Errorf("starting engine: the process ended before it was ready (%s); it said: %s", p.ending(), tail.last())
+			return nil, fmt.Errorf("starting engine: the process ended before it was ready: %s", p.ending())
 		}
 		if l.Error != "" {
 			p.stop(time.Second)
@@ -195,7 +197,7 @@ func (p *process) ending() string {
 	if p.err == nil {
 		return "it ended by itself"
 	}
-	return p.err.Error()
+	return fmt.Sprintf("%v; its last words: %s", p.err, p.tail.last())
 }
 
 // watch asks the child whether it lives, until it has ended or ctx is done;
@@ -244,7 +246,9 @@ func ping(ctx context.Context, client *http.Client, url string) error {
 // logWriter passes the child's standard error on, line by line, and keeps the
 // last few. A line is cut at maxLogLine; the rest of it is dropped.
 type logWriter struct {
-	log  *slog.Logger
+	log *slog.Logger
+
+	mu   sync.Mutex // what the child has started may go on writing
 	buf  []byte
 	kept []string
 }
@@ -255,6 +259,8 @@ const (
 )
 
 func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	n := len(p)
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
@@ -277,16 +283,20 @@ func (w *logWriter) Write(p []byte) (int, error) {
 
 // last is the last whole line; call it after the child has exited.
 func (w *logWriter) last() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.kept) == 0 {
 		return "nothing"
 	}
-	return w.kept[len(w.kept)-1]
+	return oneLine(w.kept[len(w.kept)-1:])
 }
 
 // exception is the last exception that the library has printed, as one line of
 // at most maxReason bytes with beginning and end: the one has the code, the
 // other says in which file. Call it after the child has exited.
 func (w *logWriter) exception() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	first := len(w.kept) - 1
 	for i, l := range w.kept {
 		if strings.HasPrefix(l, "Code: ") {
@@ -296,12 +306,16 @@ func (w *logWriter) exception() string {
 	if first < 0 {
 		return "it did not say why"
 	}
+	return oneLine(w.kept[first:])
+}
+
+func oneLine(lines []string) string {
 	s := strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
 			return ' '
 		}
 		return c
-	}, strings.Join(w.kept[first:], " "))
+	}, strings.Join(lines, " "))
 	if len(s) > maxReason {
 		s = strings.ToValidUTF8(s[:maxReason/3], "") + " … " + strings.ToValidUTF8(s[len(s)-maxReason*2/3:], "")
 	}
