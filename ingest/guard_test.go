@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"ctappliance/checkpoint"
 	"ctappliance/ingest/ctlog"
+	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/schema"
 	"ctappliance/wal"
 )
@@ -495,5 +497,51 @@ func TestRingIsBounded(t *testing.T) {
 	}
 	if r.bytes != 0 {
 		t.Errorf("%d bytes are held of nothing", r.bytes)
+	}
+}
+
+// Evidence has two heads wherever there are two: the one that is in question,
+// and one that the tree has matched.
+func TestEvidenceHasBothHeads(t *testing.T) {
+	_, d, s := alone(t, newMemSink())
+	f := conductorOf(d.a, s).f
+	good, bad := &ctlog.Head{Size: 5}, &ctlog.Head{Size: 9}
+	if got := f.headsOf(bad); !slices.Equal(got, []*ctlog.Head{bad}) {
+		t.Errorf("without another: %v", got)
+	}
+	f.match(good)
+	if got := f.headsOf(bad); !slices.Equal(got, []*ctlog.Head{good, bad}) {
+		t.Errorf("with another: %v", got)
+	}
+}
+
+// deafSink is a server whose fences miss an insert: it still lies in some
+// socket when the fence lists none.
+type deafSink struct{ *memSink }
+
+func (deafSink) Fence(context.Context, uint64) error { return nil }
+func (deafSink) FenceAll(context.Context) error      { return nil }
+
+// An insert of a former life that no fence could see takes effect after its
+// rows were inserted again: its token stops it, for the cut is the very same,
+// whatever the size of flushes is now.
+func TestSameTokenAfterRestart(t *testing.T) {
+	l := sharedLog(t, ctlogtest.RFC6962)
+	for nth := 1; nth <= 3; nth++ {
+		bubble(t, fmt.Sprint(nth), func(t *testing.T) {
+			log, sink := dial(t, l), newMemSink()
+			sink.dedup = true
+			c := bubbleConfig(t, deafSink{sink}, log)
+			n := 0
+			sink.late = func(string, *schema.Flush) bool { n++; return n >= nth }
+			life(t, c, func(string) bool { return n >= nth })
+			if n < nth {
+				t.Fatal("no insert was late")
+			}
+			sink.mend()
+			c.FlushRows = 50 + 450*(nth-1)
+			st, _ := life(t, c, nil)
+			checkDone(t, c, st, sink, log)
+		})
 	}
 }

@@ -1,6 +1,13 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,5 +44,31 @@ func TestSmallFiles(t *testing.T) {
 	}
 	if _, _, err := readSmallFile(path, 99); err == nil {
 		t.Error("a file of 100 bytes passes for one of 99")
+	}
+}
+
+// Keys that are fine elsewhere and that no log may have.
+func TestKeysOfLogs(t *testing.T) {
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak := new(big.Int).Lsh(big.NewInt(1), 1023)
+	for name, c := range map[string]struct {
+		key any
+		ok  bool
+	}{"P-256": {&p256.PublicKey, true}, "P-384": {&p384.PublicKey, false}, "RSA of 1024 bits": {&rsa.PublicKey{N: weak.Add(weak, big.NewInt(1)), E: 65537}, false}} {
+		der, err := x509.MarshalPKIXPublicKey(c.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := LogConfig{Key: base64.StdEncoding.EncodeToString(der)}
+		if _, err := l.PublicKeyDER(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
