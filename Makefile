@@ -82,7 +82,7 @@ bench: go $(ENGINE) ## benchmarks
 crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0
 
-# One core at a time: the tests run in bubbles and take no time but the CPU's.
+# N runs of each variant, from SEED on: about a second of CPU for each run.
 storm: go $(ENGINE) ## the appliance against a failing ClickHouse: make storm N=50 SEED=1
 	CGO_ENABLED=0 go test ./internal/storm -run 'TestStorm|TestEngine' -storm.runs=$(N) -storm.seed=$(SEED) -v -timeout 0
 

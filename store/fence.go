@@ -60,6 +60,27 @@ func (a *attempts) all() []uint64 {
 	return ids
 }
 
+// # Fences that a statement could carry
+//
+// Two would close the gap between a request that was sent and a statement that
+// is listed, without tokens. Both follow from ClickHouse's documentation and
+// source; neither was tried on a server, so neither is here.
+//
+// A session for each attempt: it is opened by a statement of its own under a
+// fresh session_id, and the insert carries that id with session_check=1. The
+// fence ends the session (close_session=1). A request that comes later finds
+// none and is refused (372), one that runs holds the session, and the fence
+// gets 373 until it has ended. To be shown first: that a late opening cannot
+// bring the session back (its id must never be sent twice), what a restart and
+// max_session_timeout do to it, and that close_session is there in 26.3.
+//
+// A row that forbids: INSERT … SELECT … FROM input(…) WHERE (SELECT count() FROM
+// fences WHERE flush = …) = 0. The fence writes the row, and then kills and
+// waits as it does now: a statement is listed before it looks, so it is either
+// listed, or looks later and finds the row. To be shown first: that the order
+// holds, that such an insert is still one block and one part for a partition,
+// that its token means the same, and what it costs.
+
 // fencePoll is how often a server is asked whether the inserts are gone.
 const fencePoll = 200 * time.Millisecond
 
@@ -75,9 +96,11 @@ const fencePatience = time.Minute
 // when it is not at work on it; where it cannot say so it is killed.
 //
 // On a server the flush's inserts are killed by query id, and Fence waits until
-// it lists none. It may still find a request in its socket after that: the
-// token of the reinsertion, which is the same, and the counting that follows
-// are there for it.
+// it lists none. It may still find a request in its socket, or get it from a
+// proxy, after that: the token of the reinsertion, which is the same, stops it
+// then. Without tokens (Config.NoTokens) nothing does: it doubles rows, which
+// counting shows and nobody can take away. That is a limit; see "Fences that a
+// statement could carry" in this file.
 func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 	s.building.Lock()
 	s.recent.Forget()

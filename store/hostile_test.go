@@ -174,6 +174,7 @@ func TestOpenOnServersThatWillNotDo(t *testing.T) {
 			fake.Change("t", "ledger", "old_parts_lifetime = 480", "old_parts_lifetime = 0")
 		}, ErrSettings, "ledger has old_parts_lifetime = 0"},
 		{"short window", storetest.Options{}, func(fake *storetest.Server) { fake.Change("t", "ledger", "_window = 10000", "_window = 100") }, ErrSettings, "= 100"},
+		{"column of another type", storetest.Options{}, func(fake *storetest.Server) { fake.Retype("t", "ledger", "idx", "UInt32") }, ErrSchema, "idx of ledger is UInt32, should be UInt64"},
 		{"column missing", storetest.Options{}, func(fake *storetest.Server) { fake.Drop("t", "certs", "serial") }, ErrSchema, "no column serial"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

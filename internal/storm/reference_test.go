@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ctappliance/schema"
+	"ctappliance/store"
 	"ctappliance/store/storetest"
 )
 
@@ -93,6 +95,27 @@ func (r *run) compare(got *total, want map[string]map[string]int) {
 				got.dependents++
 			}
 		}
+	}
+}
+
+// counted wants a count of the ledger, which is what audits and trims rest on,
+// to tell exactly what is wrong with it.
+func (r *run) counted(lost, doubled int) {
+	s, err := store.Open(r.t.Context(), store.Config{DSN: r.srv.DSN(), Dial: r.srv.Dial, ReadOnly: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer s.Close()
+	for _, l := range r.logs {
+		proofs, err := s.Prove(r.t.Context(), []schema.Range{{Log: l.id, To: 2 * endSize}})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		lost -= endSize - int(proofs[0].Unique)
+		doubled -= int(proofs[0].Count - proofs[0].Unique)
+	}
+	if lost != 0 || doubled != 0 {
+		r.t.Errorf("counting the ledger misses %d lost and %d doubled entries", lost, doubled)
 	}
 }
 

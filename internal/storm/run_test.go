@@ -125,7 +125,6 @@ func fastDir(t *testing.T) string {
 
 // all runs the schedule to its end.
 func (r *run) all() total {
-	defer r.srv.Close()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
 	grown := make(chan struct{})

@@ -68,8 +68,10 @@ func TestStorm(t *testing.T) {
 				t.Run(fmt.Sprint("seed ", s), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						r := newRun(t, v, s)
+						defer r.srv.Close()
 						got := r.all()
 						r.compare(&got, want)
+						r.counted(got.lost, got.doubled)
 						sum.add(got)
 						for k, n := range r.struck {
 							kinds[k] += n

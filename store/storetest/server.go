@@ -171,6 +171,19 @@ func (s *Server) Change(db, table, old, new string) {
 	}
 }
 
+// Retype changes the type of a column.
+func (s *Server) Retype(db, table, column, typ string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tables[db][table]; t != nil {
+		for i := range t.columns {
+			if t.columns[i].Name == column {
+				t.columns[i].Type, t.columns[i].Full = typ, typ
+			}
+		}
+	}
+}
+
 // Drop removes a table, or a column of it.
 func (s *Server) Drop(db, table, column string) {
 	s.mu.Lock()
