@@ -189,6 +189,9 @@ func (c *conductor) prove(ctx context.Context, head *ctlog.Head, idle bool) erro
 // mismatch halts the log because of what it served: with the head that its
 // tree should have led to, one that it did lead to, and the entries between.
 func (c *conductor) mismatch(ctx context.Context, head *ctlog.Head, proven *ctlog.Frontier, answers []ctlog.Answer, reason string) error {
+	if c.f.isHalted() {
+		return errHalted // another span was first
+	}
 	kind := KindMismatch
 	if c.s.verified.Load() >= c.s.cursor.Load() {
 		kind = KindSplitView // another head has proven the very same entries

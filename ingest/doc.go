@@ -39,6 +39,22 @@
 // Stopping is a polite crash: Run abandons what is between the WAL and the
 // store, because the WAL still has it.
 //
+// # Logs that misbehave
+//
+// A halted log stays halted until the operator says otherwise; other logs go
+// on. Evidence (see [VerifyError]) holds the signed heads and the answers as
+// they came. What anyone between the log and us could have done is waited out.
+//
+//	two roots for one size, a smaller head of another tree     halt, both heads
+//	entries that are not those of the signed tree              halt, two heads, WAL records since the last proof
+//	five proofs in a row that are none                         halt, heads, the proof as it came
+//	a smaller head of the same tree                            waited out; an alarm and both heads after a day
+//	a larger tree with an earlier time                         counted, both heads kept
+//	a head that the log's key has not signed                   waited out, the head kept
+//	a head of the future                                       counted
+//	a tile that is not what it was                             alarm, the answer kept
+//	too large, too slow, cut short, refused, a page instead    waited out, with fewer and fewer requests
+//
 // # Memory
 //
 // Bounded at every joint: answers under way (Config.FetchMemory, booked in the

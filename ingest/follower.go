@@ -40,7 +40,8 @@ type follower struct {
 	savedSize uint64        // of the matched head in the checkpoint
 	halted    string
 	haltKind  string
-	evidence  string // path of what shows why it is halted
+	evidence  string       // path of what shows why it is halted
+	owed      *VerifyError // why it is halted, where that is not on disk yet
 	heads     headBook
 	lastErr   string
 	errAt     time.Time
@@ -222,6 +223,7 @@ func (f *follower) poll(ctx context.Context) {
 			return
 		}
 		wait = every
+		f.payOwed()
 		head, err := f.log.Head(ctx)
 		if ctx.Err() != nil {
 			return
@@ -259,30 +261,50 @@ func (f *follower) haltLocked(e *VerifyError) {
 		return
 	}
 	f.halted, f.haltKind = e.Reason, e.Kind
-	path, err := keepEvidence(f.a.evidenceDir(), f.info, e, true)
-	if err != nil {
-		f.out.Error("evidence is not kept", "err", err)
-	}
-	f.evidence = path
-	f.out.Error("log halted", "kind", e.Kind, "reason", e.Reason, "evidence", path)
-	spans := f.a.spans.ofLog(f.info.ID)
-	for _, s := range spans {
+	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		s.halted.Store(&e.Reason)
 	}
-	// A restart must not forget it. If the disk has no room now, the next flush
-	// of the span brings it there.
+	f.out.Error("log halted", "kind", e.Kind, "reason", e.Reason)
+	f.keepHalt(e)
+	f.notify()
+	f.a.progress()
+}
+
+// keepHalt brings a halt and what shows why to the disk, where a restart finds
+// both. Where that fails, a full disk perhaps, the next poll tries again. f.mu
+// is held.
+func (f *follower) keepHalt(e *VerifyError) {
+	f.owed = nil
+	if f.evidence == "" {
+		path, err := keepEvidence(f.a.evidenceDir(), f.info, e, true)
+		if err != nil {
+			f.owed = e
+			f.out.Error("evidence is not kept", "err", err)
+		} else {
+			f.evidence = path
+			f.out.Error("evidence kept", "kind", e.Kind, "evidence", path)
+		}
+	}
 	if err := f.a.checkpoint.Update(func(tx *checkpoint.Tx) error {
-		for _, s := range spans {
+		for _, s := range f.a.spans.ofLog(f.info.ID) {
 			if err := tx.HaltSpan(s.id, e.Reason); err != nil {
 				return err
 			}
 		}
 		return nil
 	}); err != nil {
+		f.owed = e
 		f.out.Error("halt is not saved", "err", err)
 	}
-	f.notify()
-	f.a.progress()
+}
+
+// payOwed keeps what could not be kept when the log was halted.
+func (f *follower) payOwed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.owed != nil {
+		f.keepHalt(f.owed)
+	}
 }
 
 func (f *follower) isHalted() bool {

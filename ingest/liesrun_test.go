@@ -501,3 +501,47 @@ func TestFewProofsOfSmallerHeads(t *testing.T) {
 		}
 	})
 }
+
+// Evidence that found no room when a log was halted is kept when there is some.
+func TestEvidenceFindsRoom(t *testing.T) {
+	l := newLog(t, ctlogtest.RFC6962, 600)
+	synctest.Test(t, func(t *testing.T) {
+		log := dial(t, l)
+		c := bubbleConfig(t, newMemSink(), log)
+		c.UntilDone = false
+		if err := os.WriteFile(evidenceDir(c.Dir), nil, 0o600); err != nil { // where the directory should be
+			t.Fatal(err)
+		}
+		a, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.SplitView}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if s := a.Status().Logs[0]; s.State != "halted" || s.Evidence != "" {
+			t.Errorf("without room: %q, evidence %q", s.State, s.Evidence)
+		}
+		if err := os.Remove(evidenceDir(c.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		s := a.Status().Logs[0]
+		if path, kind, reason := LastHalt(c.Dir, log.client.Info().ID); path == "" || path != s.Evidence || kind != KindSplitView || reason != s.Halted {
+			t.Errorf("with room: %q, kind %q, reason %q; status %+v", path, kind, reason, s)
+		}
+		if files, _ := filepath.Glob(filepath.Join(evidenceDir(c.Dir), "*")); len(files) != 1 {
+			t.Errorf("%v", files)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

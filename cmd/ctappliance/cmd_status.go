@@ -147,6 +147,8 @@ func checkStatus(st *applianceStatus, maxBehind uint64, maxAge time.Duration) (l
 			critical = append(critical, fmt.Sprintf("%s is halted: %s", printable(l.Name), printable(l.Halted)))
 		case l.State == "retrying":
 			warning = append(warning, fmt.Sprintf("%s does not answer: %s", printable(l.Name), printable(l.LastError)))
+		case !l.Heads.BehindSince.IsZero() && time.Since(l.Heads.BehindSince) > time.Hour:
+			warning = append(warning, fmt.Sprintf("%s shows smaller heads than it signed before, for %v", printable(l.Name), time.Since(l.Heads.BehindSince).Round(time.Minute)))
 		case maxBehind > 0 && lag > maxBehind:
 			warning = append(warning, fmt.Sprintf("%s is %d entries behind", printable(l.Name), lag))
 		}
@@ -246,6 +248,8 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 			if l.Evidence != "" {
 				fmt.Fprintf(out, "  what it sent is kept in %s; after looking at it, 'run --resume-halted' goes on\n", quotePath(l.Evidence))
 			}
+		} else if since := l.Heads.BehindSince; !since.IsZero() {
+			fmt.Fprintf(out, "\n%s: shows smaller heads than it signed before, since %s\n", printable(l.Name), since.Local().Format("2006-01-02 15:04:05"))
 		} else if l.LastError != "" {
 			fmt.Fprintf(out, "\n%s: last error %v ago: %s\n", printable(l.Name), time.Since(l.ErrorAt).Round(time.Second), printable(l.LastError))
 		}

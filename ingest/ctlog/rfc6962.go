@@ -130,6 +130,9 @@ func (l *rfc6962Log) Frontier(ctx context.Context, size uint64, head *Head) (*Fr
 		return nil, err
 	}
 	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, size, head.Size, nodes, root[:], head.Root[:]); err != nil {
+		if roots, ok := errors.AsType[proof.RootMismatchError](err); ok { // its own words are 64 decimal numbers
+			err = fmt.Errorf("they lead to root %x, signed is %x", roots.CalculatedRoot, roots.ExpectedRoot)
+		}
 		return fail(err)
 	}
 	return f, nil
