@@ -49,7 +49,10 @@ type proc struct {
 }
 
 func startProc(cmd *exec.Cmd) (*proc, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	p := &proc{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {

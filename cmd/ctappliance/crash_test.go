@@ -333,6 +333,9 @@ func (h *crashHarness) finish(ctx context.Context) {
 		done := ok && len(st.Logs) == len(h.logs)
 		for _, l := range st.Logs {
 			done = done && l.Head >= size[l.Name] && l.Delivered >= size[l.Name] && l.Verified >= size[l.Name]
+			for _, s := range l.Spans { // the log's figures leave out what is fetched again
+				done = done && (s.Kind != "repair" || s.Delivered >= s.To)
+			}
 			if l.Halted != "" {
 				h.t.Fatalf("%s was halted: %s", l.Name, l.Halted)
 			}
