@@ -45,7 +45,7 @@ var corpora = map[ctlogtest.Kind]func() (*ctlogtest.Corpus, error){
 
 func corpusOf(seed uint64) func() (*ctlogtest.Corpus, error) {
 	return sync.OnceValues(func() (*ctlogtest.Corpus, error) {
-		return ctlogtest.NewCorpus(ctlogtest.CorpusOptions{Seed: seed, Step: 90 * time.Minute})
+		return ctlogtest.NewCorpus(ctlogtest.CorpusOptions{Seed: seed, Step: 12 * time.Hour}) // a flush often reaches into another month
 	})
 }
 
