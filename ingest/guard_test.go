@@ -207,12 +207,17 @@ func TestPoisonAfterDoubt(t *testing.T) {
 		for _, r := range f.Rows {
 			sink.dependents[entryKey{r.LogID, r.Index}] = true
 		}
+		sink.dedup = true // every part needs a token of its own
 		sink.refuse = func(r *schema.Row) bool { return r.Index == 7 && r.Timestamp != 0 }
 		cause := &schema.RefusedError{Table: ledgerTable, Err: errors.New("out of range")}
-		if err := d.bisectLedger(ctx, f, &checkpoint.Intent{ID: 7}, cause, 1); err != nil {
+		in := &checkpoint.Intent{ID: 7}
+		if err := d.bisectLedger(ctx, f, in, cause, 1); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.insert(ctx, f, &checkpoint.Intent{ID: 7}, true); err != nil {
+		if n := sink.count(); n != 9 {
+			t.Errorf("%d of 9 good rows are in when the bad one is found", n)
+		}
+		if err := d.insert(ctx, f, in, true); err != nil {
 			t.Fatal(err)
 		}
 		if err := sink.check(schema.ShortID(s.log), 0, 10); err != nil {
@@ -543,5 +548,76 @@ func TestSameTokenAfterRestart(t *testing.T) {
 			st, _ := life(t, c, nil)
 			checkDone(t, c, st, sink, log)
 		})
+	}
+}
+
+// Only an intent whose very cut can come again is kept; all others are fenced.
+func TestIntentsAreSorted(t *testing.T) {
+	ctx, d, s := alone(t, newMemSink())
+	for range 4 {
+		if _, err := d.a.wal.Append(ctx, s.id, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := &checkpoint.State{Meta: checkpoint.Meta{DeliveredSeq: 1}, Intents: []checkpoint.Intent{
+		{ID: 1, First: 1, Next: 3},
+		{ID: 2, First: 2, Next: 4}, // of another time
+		{ID: 3, First: 1, Next: 1},
+		{ID: 4, First: 1, Next: 9}, // the WAL ends before
+		{ID: 5, First: 1, Next: 3, Fence: true},
+	}}
+	changed := d.a.sortIntents(state)
+	var kept, fence []uint64
+	for _, in := range state.Intents {
+		kept = append(kept, in.ID)
+	}
+	for _, in := range changed {
+		if !in.Fence {
+			t.Errorf("intent %d is not marked", in.ID)
+		}
+		fence = append(fence, in.ID)
+	}
+	if !slices.Equal(kept, []uint64{1}) || !slices.Equal(fence, []uint64{2, 3, 4}) || !slices.Equal(d.a.strays, []uint64{2, 3, 4, 5}) {
+		t.Errorf("kept %v, marked %v, strays %v", kept, fence, d.a.strays)
+	}
+}
+
+// What the WAL and the ledger have is not fetched again because the checkpoint
+// is gone.
+func TestLostCheckpointFetchesNothing(t *testing.T) {
+	l := sharedLog(t, ctlogtest.RFC6962)
+	bubble(t, "", func(t *testing.T) {
+		log, sink := dial(t, l), newMemSink()
+		c := bubbleConfig(t, sink, log)
+		life(t, c, nil)
+		remove(t, filepath.Join(c.Dir, checkpoint.FileName))
+		log.ResetStats()
+		st, _ := life(t, c, nil)
+		if n := log.Stats().Served; n > 0 {
+			t.Errorf("%d entries were fetched again", n)
+		}
+		for _, s := range st.Logs[0].Spans {
+			if s.Kind == checkpoint.KindRepair {
+				t.Errorf("a repair of [%d,%d)", s.From, s.To)
+			}
+		}
+	})
+}
+
+func TestAuditCounts(t *testing.T) {
+	sink := newMemSink()
+	_, d, s := alone(t, sink)
+	rows := ledgerRows(s, 0, 4*maxGaps)
+	for i := range rows {
+		if i%2 == 0 {
+			sink.has(rows[i : i+1])
+		}
+	}
+	f, err := (&Audit{Dir: d.a.c.Dir, Log: s.log, Ledger: sink, Spans: []SpanStatus{{Kind: checkpoint.KindBackfill, To: 4 * maxGaps, Delivered: 4 * maxGaps}}}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Entries != 4*maxGaps || f.Missing != 2*maxGaps || f.Rows != 2*maxGaps || len(f.Gaps) > maxGaps || len(f.Problems) > maxGaps+10 {
+		t.Errorf("%d entries, %d rows, %d missing, %d gaps, %d problems", f.Entries, f.Rows, f.Missing, len(f.Gaps), len(f.Problems))
 	}
 }
