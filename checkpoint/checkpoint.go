@@ -72,7 +72,7 @@ func Open(dir string) (db *DB, setAside string, err error) {
 	if !errors.As(err, &damaged) {
 		return db, "", err
 	}
-	setAside = fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	setAside = durable.Aside(path)
 	if err := os.Rename(path, setAside); err != nil {
 		return nil, "", fmt.Errorf("setting damaged checkpoint aside: %w", err)
 	}

@@ -172,6 +172,9 @@ func checkStatus(st *applianceStatus, maxBehind uint64, maxAge time.Duration) (l
 	return 0, "OK: " + figures
 }
 
+// ago is how long ago t was by the wall clock, which may have been set since.
+func ago(t time.Time) time.Duration { return max(0, time.Since(t).Round(time.Second)) }
+
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -190,7 +193,7 @@ func printableAll(words []string) []string {
 // printStatus is the screen that people look at.
 func printStatus(out io.Writer, st *applianceStatus) error {
 	if st.Running {
-		fmt.Fprintf(out, "running   pid %d, since %s (%v)\n", st.PID, st.Since.Local().Format("2006-01-02 15:04:05"), time.Since(st.Since).Round(time.Second))
+		fmt.Fprintf(out, "running   pid %d, since %s (%v)\n", st.PID, st.Since.Local().Format("2006-01-02 15:04:05"), ago(st.Since))
 	} else {
 		fmt.Fprintln(out, "stopped   figures as of the last flush")
 	}
@@ -251,7 +254,7 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 		} else if since := l.Heads.BehindSince; !since.IsZero() {
 			fmt.Fprintf(out, "\n%s: shows smaller heads than it signed before, since %s\n", printable(l.Name), since.Local().Format("2006-01-02 15:04:05"))
 		} else if l.LastError != "" {
-			fmt.Fprintf(out, "\n%s: last error %v ago: %s\n", printable(l.Name), time.Since(l.ErrorAt).Round(time.Second), printable(l.LastError))
+			fmt.Fprintf(out, "\n%s: last error %v ago: %s\n", printable(l.Name), ago(l.ErrorAt), printable(l.LastError))
 		}
 	}
 	for _, a := range st.Alarms {

@@ -52,8 +52,8 @@ type Store struct {
 	file   durable.File
 	end    int64
 	index  map[Hash]place
-	added  map[Hash]int // by log, today
-	day    int64
+	added  map[Hash]int // by log, since day
+	day    time.Time
 	failed error // a write or fsync failed: nothing is promised any more
 }
 
@@ -154,8 +154,8 @@ func (s *Store) rescue(dir string, b []byte, next int64) (*Store, string, error)
 		keep(next, end)
 		next = findFrame(b, end+1)
 	}
-	setAside := fmt.Sprintf("%s.damaged-%d", s.path, time.Now().Unix())
-	if err := os.Link(s.path, setAside); err != nil && !errors.Is(err, fs.ErrExist) {
+	setAside := durable.Aside(s.path)
+	if err := os.Link(s.path, setAside); err != nil {
 		return nil, "", fmt.Errorf("setting damaged chain store aside: %w", err)
 	}
 	if err := durable.WriteFile(s.fsys, s.path, whole, 0o600); err != nil {
@@ -209,8 +209,9 @@ func (s *Store) Add(log Hash, certs map[Hash][]byte) (left [][]byte, err error) 
 	if s.failed != nil {
 		return nil, s.failed
 	}
-	if day := time.Now().Unix() / 86400; day != s.day {
-		s.day = day
+	// A day is 24 hours by a clock that nobody sets.
+	if s.day.IsZero() || time.Since(s.day) >= 24*time.Hour {
+		s.day = time.Now()
 		clear(s.added)
 	}
 	var frames []byte

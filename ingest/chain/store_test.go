@@ -294,3 +294,44 @@ func fast(t testing.TB) string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
+
+// Whatever the clock shows, the evidence of earlier damage is not replaced.
+func TestSetAsideKeepsOlderEvidence(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	names := map[string]bool{}
+	for i := range 3 {
+		s, _, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Add(Hash{1}, certs(10*i, 10*i+10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[20] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, aside, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(aside); err != nil || !bytes.Equal(kept, b) {
+			t.Fatalf("set aside as %s: %v, not what was damaged", aside, err)
+		}
+		names[aside] = true
+	}
+	if len(names) != 3 {
+		t.Errorf("three damaged files are kept under %d names", len(names))
+	}
+}
