@@ -164,6 +164,14 @@ func (l lie) live(t *testing.T, liar *ctlogtest.Log, kind ctlogtest.Kind) string
 	if err != nil {
 		t.Fatal(err)
 	}
+	arm := func() {
+		if err := liar.Faults().Set(l.faults...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.fresh {
+		arm()
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	if !l.fresh {
@@ -172,8 +180,8 @@ func (l lie) live(t *testing.T, liar *ctlogtest.Log, kind ctlogtest.Kind) string
 			t.Fatalf("before the lie: %+v", s)
 		}
 	}
-	if err := liar.Faults().Set(l.faults...); err != nil {
-		t.Fatal(err)
+	if !l.fresh {
+		arm()
 	}
 	size := uint64(lieSize)
 	if !l.still {
