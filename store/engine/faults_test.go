@@ -47,7 +47,7 @@ func TestHungChild(t *testing.T) {
 // nextChild waits until another child than the one with the given boot ID runs.
 func nextChild(t *testing.T, e *engine.Engine, boot string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	until(t, func() bool {
 		if err := e.Wait(ctx); err != nil {

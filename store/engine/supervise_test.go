@@ -128,13 +128,13 @@ func TestFencesAtOnce(t *testing.T) {
 	}
 }
 
-// A child that is still starting is fenced like one that runs, and the engine
-// is never said to run on one that is dead.
+// A child that is still starting is fenced like one that runs, from when it has
+// its configuration; before that it serves nobody.
 func TestFenceOfStarting(t *testing.T) {
 	t.Parallel()
 	mark := filepath.Join(t.TempDir(), "starting")
 	gate := filepath.Join(t.TempDir(), "gate")
-	e := startScripted(t, scripted(t, fmt.Sprintf("if [ -e %[1]s ]; then echo $$ >%[1]s.now; mv %[1]s.now %[1]s; until [ -e %[2]s ]; do sleep 0.01; done; fi; ready; exec cat >/dev/null", mark, gate)))
+	e := startScripted(t, scripted(t, fmt.Sprintf("if [ -e %[1]s ]; then read -r conf; echo $$ >%[1]s.now; mv %[1]s.now %[1]s; until [ -e %[2]s ]; do sleep 0.01; done; fi; ready; exec cat >/dev/null", mark, gate)))
 	ctx := bounded(t)
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		t.Fatal(err)
