@@ -74,9 +74,9 @@ func (s *spoiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	statement, insert := strings.CutPrefix(r.URL.Query().Get("query"), "INSERT INTO `t`.")
 	spoil, late := "", time.Duration(0)
 	if s.mu.Lock(); insert && !s.calm {
-		share := 6
+		share := 3
 		if strings.HasPrefix(statement, "ledger ") {
-			share = 35
+			share = 30
 		}
 		if s.rng.IntN(100) < share {
 			spoil, late = spoils[s.rng.IntN(len(spoils))], time.Duration(s.rng.IntN(3000))*time.Millisecond
@@ -237,7 +237,7 @@ func (e *engineRun) life(size uint64, segments int) {
 	if err := sink.Exec(ctx, "SYSTEM STOP MERGES"); err != nil {
 		e.t.Fatal(err)
 	}
-	c := ingest.Config{Dir: e.dir, Sink: sink, FlushRows: flushRows, FlushInterval: 100 * time.Millisecond, PollInterval: 50 * time.Millisecond, PartialAge: time.Millisecond,
+	c := ingest.Config{Dir: e.dir, Sink: sink, FlushRows: 2 * flushRows, FlushInterval: 100 * time.Millisecond, PollInterval: 50 * time.Millisecond, PartialAge: time.Millisecond,
 		AuditInterval: time.Hour, WAL: wal.Options{SegmentSize: 256 << 10, Budget: 64 << 20}}
 	for _, l := range e.logs {
 		c.Logs = append(c.Logs, ingest.Follow{Log: l.client, Pace: l.pace, Spans: []ingest.Request{{From: 0, To: math.MaxUint64}}})
