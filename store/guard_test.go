@@ -216,3 +216,29 @@ func TestErrorsHideThePassword(t *testing.T) {
 		}
 	}
 }
+
+// A server that says it has killed an insert, and has not, is asked until the
+// insert is gone.
+func TestFenceAsksAgain(t *testing.T) {
+	bubble(t, storetest.Options{}, func(t *testing.T, fake *storetest.Server) {
+		s := openFake(t, fake, nil)
+		fake.Decide(func(st storetest.Statement) storetest.Fault {
+			switch {
+			case st.Kind == storetest.Kill:
+				return storetest.Fault{Commit: storetest.CommitNone}
+			case st.Table == "ledger":
+				return storetest.Fault{Commit: storetest.CommitLate, After: time.Minute, Answer: storetest.AnswerReset}
+			}
+			return storetest.Fault{}
+		})
+		if err := s.InsertLedger(t.Context(), flushOf(7, rowsOf(1, 0, 10)), nil); err == nil {
+			t.Fatal("a reset was taken for a yes")
+		}
+		if err := s.Fence(t.Context(), 7); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(fake.Ledger()); n != 10 {
+			t.Errorf("%d of 10 rows were there when the fence returned", n)
+		}
+	})
+}

@@ -489,3 +489,18 @@ func TestLogIDIsItsKey(t *testing.T) {
 		t.Errorf("another log's ID: %v", err)
 	}
 }
+
+// TestPageIsCalledOne: what a gateway sends with status 200 is called a page,
+// whatever was asked for, so that nobody looks for a fault of the log.
+func TestPageIsCalledOne(t *testing.T) {
+	page := []byte(" \r\n<!DOCTYPE html><title>Just a moment</title>")
+	var v struct{}
+	_, _, tile := decodeTile(0, page, false, 1<<20)
+	_, checkpoint := parseCheckpoint(page, "log.test", Hash{}, nil)
+	_, entries := decodePairs(page, 10)
+	for what, err := range map[string]error{"JSON": decodeJSON("get-sth", page, &v), "tile": tile, "checkpoint": checkpoint, "entries": entries} {
+		if bad, ok := errors.AsType[*AnswerError](err); !ok || !strings.Contains(bad.Reason, "a page instead of") || bad.Excerpt == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
