@@ -3,6 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -241,4 +244,33 @@ func TestFenceAsksAgain(t *testing.T) {
 			t.Errorf("%d of 10 rows were there when the fence returned", n)
 		}
 	})
+}
+
+// The answer of a statement that has none is read to its end, by the library;
+// so it must have one.
+func TestAnswersEnd(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(queryIDHeader, r.URL.Query().Get(queryIDParam))
+		for zeros := make([]byte, 1<<20); ; {
+			if _, err := w.Write(zeros); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/?"+queryIDParam+"=q", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := new(http.Transport)
+	defer transport.CloseIdleConnections()
+	res, err := vouched{transport}.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	n, err := io.Copy(io.Discard, io.LimitReader(res.Body, 4*maxAnswer))
+	if !errors.Is(err, ErrTooLarge) || n < maxAnswer || n > maxAnswer+2<<20 {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
 }
