@@ -300,3 +300,11 @@ func TestParseKey(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeLists: a list that is too large is not decoded.
+func TestHugeLists(t *testing.T) {
+	list := append([]byte(`{"operators":[]}`), bytes.Repeat([]byte(" "), maxList)...)
+	if _, err := ParseList(list); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("%d bytes: %v", len(list), err)
+	}
+}

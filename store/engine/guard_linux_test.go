@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -72,4 +73,29 @@ func TestOrphanOfDeafEngine(t *testing.T) {
 	cmd.Process.Kill()
 	cmd.Wait()
 	until(t, func() bool { return dead(int(pid)) })
+}
+
+// TestNamesOfAFailedInsert: an insert that fails half-way leaves blocks, which
+// are counted by whoever resolves it. Their names are on the disk before it is
+// told that it failed.
+func TestNamesOfAFailedInsert(t *testing.T) {
+	e := enginetest.StartEngine(t)
+	mustCall(t, e, "CREATE DATABASE IF NOT EXISTS ct ENGINE = Atomic")
+	mustCall(t, e, "CREATE TABLE ct.t (a UInt64) ENGINE = MergeTree ORDER BY a SETTINGS fsync_after_insert = 1, fsync_part_directory = 1")
+	mustCall(t, e, "SYSTEM STOP MERGES ct.t")
+	dir := strings.TrimSuffix(mustCall(t, e, "SELECT data_paths[1] FROM system.tables WHERE database = 'ct' AND name = 't'"), "/")
+	end := traced(t, e.PID(), "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,write,sendto,sendmsg,writev")
+	q := url.Values{"query_id": {"half-way"}, "max_insert_block_size": {"2"}, "min_insert_block_size_rows": {"2"}, "min_insert_block_size_bytes": {"0"},
+		"input_format_parallel_parsing": {"0"}, "max_insert_threads": {"1"}}
+	status, body, _ := call(t, e, q, "INSERT INTO ct.t FORMAT CSV\n1\n2\n3\n4\n5\n6\nno number\n")
+	calls := end()
+	if status == http.StatusOK {
+		t.Fatalf("HTTP %d %s", status, body)
+	}
+	if n := mustCall(t, e, "SELECT count() FROM ct.t"); n == "0" {
+		t.Skip("the insert left nothing: nothing is to be synced")
+	}
+	rename := first(t, calls, 0, "part", `^rename\w*\(.*`+regexp.QuoteMeta(dir)+`/tmp_insert_`)
+	answer := first(t, calls, rename.end, "answer", `^(write|send\w*)\(\d+<socket.*HTTP/1.1 [45]\d\d `)
+	synced(t, calls, dir, rename.end, answer.begin, "the part's name")
 }
