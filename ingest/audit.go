@@ -18,6 +18,7 @@ import (
 type Ledger interface {
 	Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proof, error)
 	Indices(ctx context.Context, r schema.Range) ([]uint64, error)
+	Orphans(ctx context.Context, r schema.Range) ([]uint64, error)
 }
 
 // Audit holds the ledger of one log against the marks, the kept subtree roots
@@ -29,6 +30,7 @@ type Audit struct {
 	Ledger  Ledger
 	Client  ctlog.Log // nil: the log is not asked
 	Samples int       // tiles to fetch again
+	Lookups uint64    // entries, in one stretch, whose certificates are looked up
 
 	// Progress is told what is being done; nil = nobody.
 	Progress func(what string)
@@ -39,9 +41,11 @@ type Findings struct {
 	Entries   uint64         `json:"entries"` // that must be in the ledger
 	Rows      uint64         `json:"rows"`    // that are
 	Missing   uint64         `json:"missing"`
-	Doubled   uint64         `json:"doubled"` // rows beyond the first of an entry
-	Gaps      []schema.Range `json:"gaps"`    // the first few
-	Roots     uint64         `json:"roots"`   // subtree roots kept
+	Doubled   uint64         `json:"doubled"`   // rows beyond the first of an entry
+	LookedUp  uint64         `json:"looked_up"` // rows whose certificates were looked up
+	Orphans   uint64         `json:"orphans"`   // of them, those whose certificates are not there
+	Gaps      []schema.Range `json:"gaps"`      // the first few
+	Roots     uint64         `json:"roots"`     // subtree roots kept
 	RootsLost uint64         `json:"roots_lost"`
 	Proven    uint64         `json:"proven"` // the kept roots hang under the log's signed head up to here
 	Tiles     int            `json:"tiles"`  // fetched again, hashed, and compared row by row
@@ -70,6 +74,9 @@ func (a *Audit) Run(ctx context.Context) (*Findings, error) {
 		if err := a.count(ctx, s, f); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.lookUp(ctx, spans, f); err != nil {
+		return nil, err
 	}
 	roots := &Roots{dir: RootsDir(a.Dir), files: map[ctlog.Hash]rootFile{}, dirty: map[ctlog.Hash]bool{}, readOnly: true}
 	defer roots.Close()
@@ -136,6 +143,51 @@ func (a *Audit) count(ctx context.Context, s SpanStatus, f *Findings) error {
 			}
 			at = i + 1
 		}
+	}
+	return nil
+}
+
+// auditLookups is how many certificates are looked up by one query.
+const auditLookups = 1 << 16
+
+// lookUp looks for the certificates of a random stretch of entries, or of all
+// if there are no more than asked for.
+func (a *Audit) lookUp(ctx context.Context, spans []SpanStatus, f *Findings) error {
+	var total uint64
+	for _, s := range spans {
+		total += s.Delivered - s.From
+	}
+	left := min(a.Lookups, total)
+	skip := rand.Uint64N(total - left + 1)
+	for _, s := range spans {
+		n := s.Delivered - s.From
+		if skip >= n {
+			skip -= n
+			continue
+		}
+		for from := s.From + skip; from < s.Delivered && left > 0; {
+			to := min(from+min(left, auditLookups), s.Delivered)
+			a.say("looking up the certificates of [%d,%d)", from, to)
+			missing, err := a.Ledger.Orphans(ctx, schema.Range{Log: schema.ShortID(a.Log), From: from, To: to})
+			if err != nil {
+				return fmt.Errorf("looking up certificates: %w", err)
+			}
+			f.LookedUp += to - from
+			f.Orphans += uint64(len(missing))
+			var gaps []schema.Range
+			for _, i := range missing {
+				gaps = append(gaps, schema.Range{Log: schema.ShortID(a.Log), From: i, To: i + 1})
+			}
+			for _, g := range merge(gaps) {
+				if len(f.Gaps) < maxGaps {
+					f.problem("[%d,%d) is in the ledger, and its certificates are not in the store", g.From, g.To)
+					f.Gaps = append(f.Gaps, g)
+				}
+			}
+			left -= to - from
+			from = to
+		}
+		skip = 0
 	}
 	return nil
 }

@@ -33,8 +33,9 @@ type Verdict struct {
 	Entries  uint64    `json:"entries"` // counted in the ledger, each at least once
 	Missing  uint64    `json:"missing"` // as last counted: what was mended is no longer missing
 	Doubled  uint64    `json:"doubled"`
-	Found    uint64    `json:"found"` // missing or doubled at any time
-	Tiles    int       `json:"tiles"` // fetched again and found equal, hash by hash and row by row
+	Found    uint64    `json:"found"`   // missing or doubled at any time
+	Orphans  uint64    `json:"orphans"` // entries found without their certificates, at any time; they are fetched again
+	Tiles    int       `json:"tiles"`   // fetched again and found equal, hash by hash and row by row
 	Problems []string  `json:"problems,omitempty"`
 	Error    string    `json:"error,omitempty"` // why the last round could not be carried through
 }
@@ -42,7 +43,9 @@ type Verdict struct {
 const (
 	auditRecount = 1 << 16         // entries counted again in a round
 	auditAhead   = 16 * auditChunk // entries counted for the first time in a round
-	maxVerdicts  = 5               // problems kept in words per log
+	// Certificates looked up in a round: each costs the store a granule.
+	auditRowLookups = 2000
+	maxVerdicts     = 5 // problems kept in words per log
 )
 
 func newAuditor(a *Appliance) *auditor {
@@ -87,7 +90,7 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 	if len(pieces) == 0 {
 		return
 	}
-	audit := &Audit{Dir: u.a.c.Dir, Log: f.info.ID, Spans: pieces, Ledger: u.a.c.Sink, Client: f.log, Samples: 1}
+	audit := &Audit{Dir: u.a.c.Dir, Log: f.info.ID, Spans: pieces, Ledger: u.a.c.Sink, Client: f.log, Samples: 1, Lookups: auditRowLookups}
 	if f.isHalted() {
 		audit.Client = nil // what it says is worth nothing; the ledger is counted all the same
 	}
@@ -167,6 +170,7 @@ func (u *auditor) judge(f *follower, found, now *Findings, err error) {
 	v.Entries = u.entries(f)
 	v.Missing, v.Doubled = now.Missing, now.Doubled
 	v.Found += found.Missing + found.Doubled
+	v.Orphans += found.Orphans
 	v.Tiles += found.Tiles
 	for _, p := range found.Problems {
 		u.a.alarm(fmt.Sprintf("audit of %s: %s", f.info.Name, p))

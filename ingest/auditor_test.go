@@ -51,3 +51,33 @@ func TestAuditorRounds(t *testing.T) {
 	}
 	t.Errorf("not found: %+v", a.auditor.verdict(f.info.ID))
 }
+
+// Rows whose certificates are gone are found, and get them again from the log.
+func TestAuditorFindsOrphans(t *testing.T) {
+	l := serveLog(t, ctlogtest.Static, 2_000)
+	sink := newMemSink()
+	c := config(t, sink, l)
+	run(t, c)
+	for i := uint64(700); i < 720; i++ {
+		delete(sink.dependents, entryKey{l.id, i})
+	}
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := a.followers[0]
+	a.auditor.round(t.Context(), f)
+	v := a.auditor.verdict(f.info.ID)
+	if v.Orphans != 20 || !strings.Contains(strings.Join(a.alarms, "\n"), "[700,720)") {
+		t.Errorf("verdict %+v, alarms %q", v, a.alarms)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	for i := range uint64(2_000) {
+		if k := (entryKey{l.id, i}); !sink.dependents[k] || sink.ledger[k] != 1 {
+			t.Fatalf("entry %d: %d times in the ledger, dependents %v", i, sink.ledger[k], sink.dependents[k])
+		}
+	}
+}

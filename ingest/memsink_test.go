@@ -222,6 +222,19 @@ func (s *memSink) Indices(_ context.Context, r schema.Range) ([]uint64, error) {
 	return out, nil
 }
 
+func (s *memSink) Orphans(_ context.Context, r schema.Range) ([]uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []uint64
+	for k := range s.ledger {
+		if k.log == r.Log && k.index >= r.From && k.index < r.To && !s.dependents[k] {
+			out = append(out, k.index)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), 1000)], nil
+}
+
 func (s *memSink) PutLogs(_ context.Context, logs []schema.Log) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

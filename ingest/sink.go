@@ -42,6 +42,10 @@ type Sink interface {
 	// without repeats.
 	Indices(ctx context.Context, r schema.Range) ([]uint64, error)
 
+	// Orphans returns the indices in r, at most 64 Ki entries, of ledger rows
+	// whose certificate is in no other table: ascending, the first thousand.
+	Orphans(ctx context.Context, r schema.Range) ([]uint64, error)
+
 	// PutLogs writes rows of table logs.
 	PutLogs(ctx context.Context, logs []schema.Log) error
 }

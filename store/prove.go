@@ -109,15 +109,40 @@ func (s *Store) Indices(ctx context.Context, r schema.Range) ([]uint64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing ledger: %w", err)
 	}
+	return ascending(rows, r, "listing ledger")
+}
+
+// ascending reads an answer of indices in r.
+func ascending(rows [][]string, r schema.Range, doing string) ([]uint64, error) {
 	list := make([]uint64, len(rows))
 	for i, row := range rows {
 		v, err := numbers(row, 1)
 		if err != nil || v[0] < r.From || v[0] >= r.To || i > 0 && v[0] <= list[i-1] {
-			return nil, fmt.Errorf("listing ledger: answer %q is not what was asked for", safeLine(strings.Join(row, " "), 100))
+			return nil, fmt.Errorf("%s: answer %q is not what was asked for", doing, safeLine(strings.Join(row, " "), 100))
 		}
 		list[i] = v[0]
 	}
 	return list, nil
+}
+
+// maxOrphans bounds the answer of Orphans, in entries.
+const maxOrphans = 1000
+
+// Orphans returns the indices in r, ascending, of ledger rows whose certificate
+// is not in certs, the first 1000 of them. r may span at most 64 Ki entries:
+// every one of them is a look-up.
+func (s *Store) Orphans(ctx context.Context, r schema.Range) ([]uint64, error) {
+	if r.From > r.To || r.Len() > 1<<16 {
+		return nil, fmt.Errorf("looking for certificates: range [%d,%d) of log %016x is not one of at most %d entries", r.From, r.To, r.Log, 1<<16)
+	}
+	where := "log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} AND status < 'refused'"
+	const key = "reinterpretAsUInt64(substring(tbs_id, 1, 8))" // as certs is sorted
+	rows, err := s.Rows(ctx, fmt.Sprintf("SELECT DISTINCT idx FROM %[1]s WHERE %[3]s AND tbs_id NOT IN (SELECT tbs_id FROM %[2]s WHERE %[4]s IN (SELECT %[4]s FROM %[1]s WHERE %[3]s)) ORDER BY idx LIMIT %[5]d",
+		s.table("ledger"), s.table("certs"), where, key, maxOrphans), Param("l", r.Log), Param("f", r.From), Param("t", r.To))
+	if err != nil {
+		return nil, fmt.Errorf("looking for certificates: %w", err)
+	}
+	return ascending(rows, r, "looking for certificates")
 }
 
 // Missing returns the parts of r that are not among have, which is ascending.

@@ -34,6 +34,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "repair", Usage: "have what is missing in the ledger fetched again"},
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the logs"},
 			&cli.IntFlag{Name: "tiles", Usage: "random tiles of each log to fetch again, `N`", Value: 5},
+			&cli.Uint64Flag{Name: "lookups", Usage: "entries of each log, in one random stretch, whose certificates are looked up, `N`", Value: 1_000_000},
 		}, configFlags()...),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, false)
@@ -93,7 +94,7 @@ func verify(c *cli.Context, cfg *Config) error {
 		if err != nil || len(id) != 32 {
 			return fmt.Errorf("log ID %q of the checkpoint is not one", l.ID)
 		}
-		audit := &ingest.Audit{Dir: cfg.DataDir, Log: ctlog.Hash(id), Spans: l.Spans, Ledger: ledger, Client: clients[l.ID], Samples: c.Int("tiles")}
+		audit := &ingest.Audit{Dir: cfg.DataDir, Log: ctlog.Hash(id), Spans: l.Spans, Ledger: ledger, Client: clients[l.ID], Samples: c.Int("tiles"), Lookups: c.Uint64("lookups")}
 		if client := clients[l.ID]; client != nil {
 			l.Name = client.Info().Name
 		}
@@ -210,6 +211,7 @@ func (c *Config) repairAlone(ctx *cli.Context, mend []ingest.Follow, gaps int) e
 func printFindings(c *cli.Context, f *logFindings) {
 	out := c.App.Writer
 	fmt.Fprintf(out, "%s: %d entries, %d rows, %d missing, %d doubled; %d subtree roots kept, %d lost\n", printable(f.Log), f.Entries, f.Rows, f.Missing, f.Doubled, f.Roots, f.RootsLost)
+	fmt.Fprintf(out, "  %d certificates looked up, %d not there\n", f.LookedUp, f.Orphans)
 	switch {
 	case f.NotAsked != "":
 		fmt.Fprintf(out, "  the log was not asked: %s\n", f.NotAsked)

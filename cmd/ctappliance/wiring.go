@@ -277,6 +277,14 @@ func (p *patientSink) Indices(ctx context.Context, r schema.Range) ([]uint64, er
 	return st.Indices(ctx, r)
 }
 
+func (p *patientSink) Orphans(ctx context.Context, r schema.Range) ([]uint64, error) {
+	st, err := p.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st.Orphans(ctx, r)
+}
+
 func (p *patientSink) PutLogs(ctx context.Context, logs []schema.Log) error {
 	st, err := p.get(ctx)
 	if err != nil {

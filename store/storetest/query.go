@@ -44,6 +44,7 @@ var (
 	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(xxHash64\\(concat\\(tbs_id, reinterpretAsFixedString\\(idx\\)\\)\\)\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
+	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs_id NOT IN \\(SELECT tbs_id FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
 	processes    = regexp.MustCompile(`^SELECT query_id FROM system\.processes WHERE query_id LIKE '(.*)'$`)
 	kill         = regexp.MustCompile(`^KILL QUERY WHERE query_id LIKE '(.*)' SYNC$`)
 	parameter    = regexp.MustCompile(`\{(\w+):(\w+)\}`)
@@ -243,7 +244,44 @@ func (s *Server) count(q string) (*result, error) {
 		}
 		return r, nil
 	}
+	if m := orphans.FindStringSubmatch(q); m != nil {
+		return s.orphans(m)
+	}
 	return nil, s.unknown(q)
+}
+
+// orphans lists ledger rows whose certificate is not in certs.
+func (s *Server) orphans(m []string) (*result, error) {
+	ledger, err := s.table(m[1], "ledger")
+	if err != nil {
+		return nil, err
+	}
+	certs, err := s.table(m[1], "certs")
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, p := range certs.parts {
+		for _, row := range p.Rows {
+			have[row[certs.column("tbs_id")]] = true
+		}
+	}
+	const refused = 3 // of the ledger's Enum8
+	lacking := map[uint64]bool{}
+	for _, p := range ledger.parts {
+		for i, e := range p.entries {
+			row := p.Rows[i]
+			lacking[e.Index] = e.Log == decimal(m[2]) && row[ledger.column("status")][0] < refused && !have[row[ledger.column("tbs_id")]]
+		}
+	}
+	r := &result{columns: []string{"idx"}}
+	_, _, list := ledger.scan(m[2:])
+	for _, i := range list {
+		if lacking[i] && uint64(len(r.rows)) < decimal(m[5]) {
+			r.rows = append(r.rows, []string{fmt.Sprint(i)})
+		}
+	}
+	return r, nil
 }
 
 // scan reads the ledger: log, from, to in decimal. It returns the number of
@@ -307,4 +345,10 @@ func (r *result) text() []byte {
 		b.WriteByte('\n')
 	}
 	return []byte(b.String())
+}
+
+// decimal reads a number that a regular expression has found.
+func decimal(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
 }
