@@ -120,16 +120,23 @@ func (h *crashHarness) dangerousKills() (n int) {
 
 // Times of the hunt for a step.
 const (
-	roamMost   = 700 * time.Millisecond // of undisturbed work before it
+	roamMost   = 700 * time.Millisecond // of undisturbed work before it; a third of that in a long run, which meets everything anyway
 	huntFor    = 4 * time.Second        // without pauses, for steps that last microseconds; then any dangerous window will do
 	lingerMost = 3 * time.Millisecond   // in a step that takes longer than that
 )
+
+// longRun is how many kills make a long run.
+const longRun = 500
 
 // strike carries a plan out and returns what it hit. The next life, or the next
 // engine, is on its way when it returns.
 func (h *crashHarness) strike(plan crashPlan) crashKill {
 	if h.n > len(firstTargets) && !plan.early {
-		time.Sleep(time.Duration(h.rnd.Int64N(int64(roamMost))))
+		most := roamMost
+		if h.n >= longRun {
+			most /= 3
+		}
+		time.Sleep(time.Duration(h.rnd.Int64N(int64(most))))
 	}
 	engine, pid := (*os.Process)(nil), 0
 	if plan.victim != killAppliance {
