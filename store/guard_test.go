@@ -274,3 +274,16 @@ func TestAnswersEnd(t *testing.T) {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
+
+// Nothing at all, not even a line of names, is no answer without rows.
+func TestEmptyAnswer(t *testing.T) {
+	bubble(t, storetest.Options{}, func(t *testing.T, fake *storetest.Server) {
+		s := openFake(t, fake, nil)
+		fake.Decide(func(storetest.Statement) storetest.Fault {
+			return storetest.Fault{Commit: storetest.CommitNone, Answer: storetest.AnswerText}
+		})
+		if a, err := s.Query(t.Context(), 10, "SELECT 1"); err == nil {
+			t.Errorf("%+v", a)
+		}
+	})
+}
