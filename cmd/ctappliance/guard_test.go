@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -69,6 +70,16 @@ func TestKeysOfLogs(t *testing.T) {
 		l := LogConfig{Key: base64.StdEncoding.EncodeToString(der)}
 		if _, err := l.PublicKeyDER(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A value that somebody wrote into a file does not command the terminal of who
+// prints the configuration.
+func TestYAMLTextIsHarmless(t *testing.T) {
+	for _, s := range []string{"\x1b[31mred", "two\nlines", "\u202eright to left", `quote " and backslash \\`} {
+		if got := yamlText(reflect.ValueOf(s)); strings.ContainsAny(got, "\x1b\n\u202e") || !strings.HasPrefix(got, `"`) {
+			t.Errorf("%q becomes %q", s, got)
 		}
 	}
 }
