@@ -98,9 +98,11 @@ const fencePatience = time.Minute
 // On a server the flush's inserts are killed by query id, and Fence waits until
 // it lists none. It may still find a request in its socket, or get it from a
 // proxy, after that: the token of the reinsertion, which is the same, stops it
-// then. Without tokens (Config.NoTokens) nothing does: it doubles rows, which
-// counting shows and nobody can take away. That is a limit; see "Fences that a
-// statement could carry" in this file.
+// then. Nothing does where the rows come again under another token (rows that
+// were delivered and that a trim writes again, because the server came back
+// without them; a search for refused rows), and without tokens
+// (Config.NoTokens): it doubles rows, which counting shows and nobody can take
+// away. That is a limit; see "Fences that a statement could carry" in this file.
 func (s *Store) Fence(ctx context.Context, flushID uint64) error {
 	s.building.Lock()
 	s.recent.Forget()

@@ -87,7 +87,7 @@ func newRun(t *testing.T, v variant, seed uint64) *run {
 		r.logs = append(r.logs, newLog(t, kind))
 	}
 	r.got.runs = 1
-	r.mortal, r.careless = r.rng.IntN(4) > 0, r.rng.IntN(3) == 0 && !v.hidden
+	r.mortal, r.careless = r.rng.IntN(4) > 0 && !v.steady, r.rng.IntN(3) == 0 && !v.hidden
 	return r
 }
 
