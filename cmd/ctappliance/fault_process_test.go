@@ -72,7 +72,7 @@ func toldToStop(l *lab, away string) {
 		}
 	}
 	var took []time.Duration
-	early := 0 // before it had said anything
+	early := 0 // before it heeded signals
 	delays := []time.Duration{0, 5, 20, 50, 100, 200, 350, 500, 700, 1000, 1400, 2000, 3000}
 	for _, d := range delays {
 		if away != "logs" {
@@ -88,7 +88,11 @@ func toldToStop(l *lab, away string) {
 			_ = l.app.cmd.Process.Signal(syscall.SIGTERM)
 			<-l.app.ended
 			state := l.app.cmd.ProcessState
-			if early++; state.ExitCode() != 0 && state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			switch {
+			case state.ExitCode() == 0:
+			case state.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM:
+				early++
+			default:
 				l.t.Errorf("told to stop at its start it ended with %v", l.app.err)
 			}
 		} else {
@@ -105,7 +109,7 @@ func toldToStop(l *lab, away string) {
 	l.run()
 	l.back = l.goesOn()
 	l.settle()
-	l.injected = fmt.Sprintf("SIGTERM %d times, 0 to 3 s after the start, %d times before it said anything", len(delays), early)
+	l.injected = fmt.Sprintf("SIGTERM %d times, 0 to 3 s after the start, %d of them before it heeded signals", len(delays), early)
 	l.said = fmt.Sprintf("status 0 after %v, at most %v", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	if took[len(took)-1] > 20*time.Second {
 		l.t.Errorf("it took %v to stop; see %s", took[len(took)-1], filepath.Join(l.dir, "appliance.log"))
