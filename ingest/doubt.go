@@ -64,7 +64,9 @@ func (d *deliverer) doubtful(ctx context.Context, f *flush) (bool, error) {
 				return false, err
 			}
 		}
-		doubt = doubt || r.From < s.ground
+		// A repair is counted at the last moment: trimming may have put its rows
+		// back from the WAL since it was sounded.
+		doubt = doubt || s.kind == checkpoint.KindRepair || r.From < s.ground
 	}
 	return doubt, nil
 }
