@@ -217,6 +217,9 @@ func printStatus(out io.Writer, st *applianceStatus) error {
 	}
 	if st.Engine != nil {
 		fmt.Fprintf(out, "engine    %s at %s, pid %d, version %s, restarts %d\n", st.Engine.State, st.Engine.URL, st.Engine.PID, printable(st.Engine.Version), st.Engine.Restarts)
+		if note := setAside(st); note != "" {
+			fmt.Fprintf(out, "          %s\n", note)
+		}
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -272,6 +275,19 @@ func precision(rate float64) int {
 		return 1
 	}
 	return 3
+}
+
+// setAside says that the engine has put parts away that it could not read. An
+// insert that was cut off leaves such parts too, and then nothing is missing.
+func setAside(st *applianceStatus) string {
+	if st.Engine == nil || st.Engine.SetAside == 0 {
+		return ""
+	}
+	first := ""
+	if len(st.Engine.Broken) > 0 {
+		first = ", " + printable(st.Engine.Broken[0]) + " first"
+	}
+	return fmt.Sprintf("%d broken parts were set aside%s; 'ctappliance verify' says whether rows are missing, --repair fetches them again", st.Engine.SetAside, first)
 }
 
 // auditLine is the audits' verdict over all logs.

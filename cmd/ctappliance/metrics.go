@@ -130,6 +130,12 @@ var metrics = []metric{
 		}
 		return number64(s.Engine.Restarts)
 	}},
+	{name: "engine_parts_set_aside", help: "Parts that the embedded engine could not read and has put away, of its whole life. The audit finds what is missing with them.", whole: func(s *applianceStatus) (float64, bool) {
+		if s.Engine == nil {
+			return 0, false
+		}
+		return number64(s.Engine.SetAside)
+	}},
 }
 
 const metricPrefix = "ctappliance_"

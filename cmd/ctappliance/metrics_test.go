@@ -28,7 +28,7 @@ import (
 // fullMetrics is a status in which every metric has a value.
 func fullMetrics() applianceStatus {
 	when := time.Unix(1_790_000_000, 500_000_000)
-	st := applianceStatus{Engine: &engine.Status{PID: 7, Restarts: 3}}
+	st := applianceStatus{Engine: &engine.Status{PID: 7, Restarts: 3, SetAside: 2}}
 	st.Running, st.Since, st.Alarmed = true, when, 2
 	st.WAL = ingest.WALStatus{Bytes: 1 << 40, Budget: 1 << 41, Undelivered: 9, Stalled: "full", Fsyncs: 5, Appended: 6}
 	st.Delivery = ingest.DeliveryStatus{Rows: 11, Last: when, InsertErrors: 12, Reinserted: 13, Trouble: "away"}
@@ -110,6 +110,7 @@ func TestMetrics(t *testing.T) {
 		`delivery_trouble`:                                "1",
 		`engine_up`:                                       "1",
 		`engine_restarts_total`:                           "3",
+		`engine_parts_set_aside`:                          "2",
 	} {
 		if got[metricPrefix+series] != want {
 			t.Errorf("%s is %q, want %s", series, got[metricPrefix+series], want)
