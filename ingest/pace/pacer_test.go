@@ -115,6 +115,26 @@ func TestOneReactionPerEpoch(t *testing.T) {
 	})
 }
 
+// Refusals of requests that were under way together are one: the next launch
+// does not wait as long as after so many canaries.
+func TestOneWaitPerEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Options{Start: 100})
+		var tickets []ctlog.Ticket
+		for range 10 {
+			tickets = append(tickets, acquire(t, p, ctlog.ClassData))
+		}
+		for _, ticket := range tickets {
+			ticket.Done(ctlog.Outcome{Status: 429})
+		}
+		began := time.Now()
+		acquire(t, p, ctlog.ClassData).Done(ok)
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("waited %v", waited)
+		}
+	})
+}
+
 func TestHeadsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Options{Start: 10})

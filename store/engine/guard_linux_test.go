@@ -71,7 +71,7 @@ func TestOrphanOfDeafEngine(t *testing.T) {
 		t.Fatalf("the child said %v", said)
 	}
 	cmd.Process.Kill()
-	cmd.Wait()
+	cmd.Process.Wait() // cmd's own would close the input
 	until(t, func() bool { return dead(int(pid)) })
 }
 
