@@ -287,3 +287,19 @@ func TestEmptyAnswer(t *testing.T) {
 		}
 	})
 }
+
+// What a person asks changes nothing, and is an error where it would.
+func TestQueryWritesNothing(t *testing.T) {
+	s, _ := openEngine(t, nil)
+	for _, q := range []string{"DROP TABLE t.meta", "TRUNCATE TABLE t.meta", "CREATE TABLE t.new (a Int8) ENGINE = Memory", "ALTER TABLE t.meta DELETE WHERE 1"} {
+		if _, err := s.Query(t.Context(), 0, q); err == nil {
+			t.Errorf("%s was run", q)
+		}
+	}
+	if n := one(t, s, "SELECT count() FROM {db}.meta"); n == "0" {
+		t.Error("table meta is empty")
+	}
+	if n := one(t, s, "EXISTS TABLE {db}.new"); n != "0" {
+		t.Error("a table was made")
+	}
+}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -98,4 +99,42 @@ func TestNamesOfAFailedInsert(t *testing.T) {
 	rename := first(t, calls, 0, "part", `^rename\w*\(.*`+regexp.QuoteMeta(dir)+`/tmp_insert_`)
 	answer := first(t, calls, rename.end, "answer", `^(write|send\w*)\(\d+<socket.*HTTP/1.1 [45]\d\d `)
 	synced(t, calls, dir, rename.end, answer.begin, "the part's name")
+}
+
+// TestSettingsAreNames: the name of a setting becomes part of a statement, and
+// nothing but a name may.
+func TestSettingsAreNames(t *testing.T) {
+	e := sharedEngine(t)
+	for _, name := range []string{"max_threads=1, log_comment", "max_threads = 1 --", "a b", "a'"} {
+		if status, body, code := call(t, e, url.Values{name: {"1"}}, "SELECT 1"); status == http.StatusOK || code != 115 {
+			t.Errorf("%q: HTTP %d code %d %s", name, status, code, body)
+		}
+	}
+}
+
+// TestLongBodyCutShort: an insert whose body breaks off when much of it is with
+// the engine already stores nothing.
+func TestLongBodyCutShort(t *testing.T) {
+	e := sharedEngine(t)
+	db := open(t, e.DSN())
+	ct := database(t, db)
+	mustExec(t, db, "CREATE TABLE "+ct+".t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	r, w := io.Pipe()
+	go func() {
+		io.WriteString(w, strings.Repeat("1\n", 400_000))
+		w.CloseWithError(io.ErrUnexpectedEOF)
+	}()
+	req, err := http.NewRequest(http.MethodPost, e.URL()+"/?query_id=cut-short&query="+url.QueryEscape("INSERT INTO "+ct+".t FORMAT TSV"), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(e.Credentials())
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("HTTP %d", resp.StatusCode)
+	}
+	until(t, func() bool { return len(runningIDs(t, e, "cut-short")) == 0 })
+	if n := scan[uint64](t, db, "SELECT count() FROM "+ct+".t"); n != 0 {
+		t.Errorf("%d rows of a body cut short were stored", n)
+	}
 }

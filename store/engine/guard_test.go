@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -60,4 +62,44 @@ func TestNamesWithinATick(t *testing.T) {
 	if !sync().After(first) {
 		t.Error("a directory that changed was not synced")
 	}
+}
+
+func TestQuoteString(t *testing.T) {
+	for s, want := range map[string]string{"it's": `'it\'s'`, `\`: `'\\'`, `\' OR 1 --`: `'\\\' OR 1 --'`, "a\nb": `'a\x0ab'`, "": `''`} {
+		if got := quoteString(s); got != want {
+			t.Errorf("quoteString(%q) = %s, want %s", s, got, want)
+		}
+	}
+}
+
+// endless is a listener that always has one more connection.
+type endless struct{ net.Listener }
+
+func (endless) Accept() (net.Conn, error) {
+	c, _ := net.Pipe()
+	return c, nil
+}
+
+// TestNoMoreClients: a connection beyond the limit is not accepted before
+// another ends.
+func TestNoMoreClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &limitListener{Listener: endless{}, slots: make(chan struct{}, 2)}
+		accepted := make(chan net.Conn, 10)
+		for range 3 {
+			go func() {
+				if c, err := l.Accept(); err == nil {
+					accepted <- c
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := len(accepted); n != 2 {
+			t.Errorf("%d connections are open, the limit is 2", n)
+		}
+		for range 3 {
+			(<-accepted).Close()
+			synctest.Wait()
+		}
+	})
 }
