@@ -117,7 +117,10 @@ func create(fsys durable.FS, dir, path string) error {
 	if err := fsys.Rename(tmp, path); err != nil {
 		return fmt.Errorf("creating checkpoint: %w", err)
 	}
-	return fsys.SyncDir(dir)
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("creating checkpoint: %w", err)
+	}
+	return nil
 }
 
 func options(readOnly bool) *bolt.Options {

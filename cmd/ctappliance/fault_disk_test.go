@@ -18,8 +18,9 @@ import (
 var diskFaults = []fault{
 	{"disk full: WAL", true, func(l *lab) { fullDisk(l, "wal", 12<<20, 0) }},
 	{"disk full: checkpoint", false, func(l *lab) { fullDisk(l, ".", 4<<20, 0) }},
-	{"disk full: engine", true, func(l *lab) { fullDisk(l, "engine", 256<<20, 8<<20) }},
-	{"disk full: everything", false, func(l *lab) { fullDisk(l, "", 320<<20, 8<<20) }},
+	{"disk full: engine", true, func(l *lab) { fullDisk(l, "engine", 256<<20, 0) }},
+	{"disk nearly full: engine", false, func(l *lab) { fullDisk(l, "engine", 256<<20, 8<<20) }},
+	{"disk full: everything", false, func(l *lab) { fullDisk(l, "", 320<<20, 0) }},
 }
 
 // mountMemory mounts a file system of so many bytes in memory.
@@ -86,7 +87,7 @@ func (f *filler) remove(l *lab) {
 // fullDisk gives a part of the data directory a file system of its own, fills
 // it while the appliance works, and empties it again. The appliance must say
 // so, do nothing wrong, live on, and go on by itself. Part "" is all of the
-// directory; "." what lies in it directly.
+// directory; "." what lies in it directly. What is left is free all the time.
 func fullDisk(l *lab, part string, size, left int64) {
 	l.adjust = func(c map[string]any) { c["wal"] = map[string]any{"segment-size": "1MiB", "reserve": "0"} }
 	data := filepath.Join(l.dir, "data")
