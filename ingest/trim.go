@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -214,16 +216,15 @@ func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
 }
 
 // insertAgain inserts a flush that was delivered before. No restart repeats
-// its cut: it counts anew, after a fence.
+// its cut: it counts anew, after a fence. But its ID follows from where it
+// begins, so that what comes again in its place comes under the same token, and
+// an insert that no fence saw is stopped by that.
 func (d *deliverer) insertAgain(ctx context.Context, f *flush) error {
 	if f.count == 0 {
 		return nil
 	}
-	intent := checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush, Fence: true}
-	d.meta.NextFlush++
-	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error {
-		return errors.Join(tx.PutIntent(intent), tx.PutMeta(d.meta))
-	}); err != nil {
+	intent := checkpoint.Intent{ID: repeatID(f.parts[0][0].LogID, f.parts[0][0].Index), Fence: true}
+	if err := d.saveRetrying(ctx, func(tx *checkpoint.Tx) error { return tx.PutIntent(intent) }); err != nil {
 		return &fatalError{err}
 	}
 	if err := d.insert(ctx, f.materialise(intent.ID, 0), &intent, true); err != nil {
@@ -231,6 +232,16 @@ func (d *deliverer) insertAgain(ctx context.Context, f *flush) error {
 	}
 	d.strays = append(d.strays, intent.ID)
 	return d.fence(ctx)
+}
+
+// repeatID is the flush ID of a repetition that begins with this entry. Its
+// highest bit is set, which those of other flushes have not.
+func repeatID(log, index uint64) uint64 {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], log)
+	binary.BigEndian.PutUint64(b[8:], index)
+	h := sha256.Sum256(append([]byte("repeat"), b[:]...))
+	return binary.BigEndian.Uint64(h[:]) | 1<<63
 }
 
 // repair has entries fetched again that neither the ledger nor the WAL has.
