@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 
 func faultMatrix() []fault {
 	var all []fault
-	for _, rows := range [][]fault{outputFaults, diskFaults, syscallFaults, processFaults, dataFaults, memoryFaults} {
+	for _, rows := range [][]fault{outputFaults, diskFaults, syscallFaults, processFaults, dataFaults, memoryFaults, clockFaults} {
 		all = append(all, rows...)
 	}
 	return all
