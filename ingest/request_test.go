@@ -78,3 +78,26 @@ func TestRepair(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a repair has still to bring does not count as delivered.
+func TestRepairIsNotDelivered(t *testing.T) {
+	l := serveLog(t, ctlogtest.Static, 1_000)
+	sink := newMemSink()
+	c := config(t, sink, l)
+	run(t, c)
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if st := a.Status().Logs[0]; st.Delivered != 1_000 {
+		t.Errorf("%d delivered", st.Delivered)
+	}
+	id := l.client.Info().ID
+	if err := a.Repair(t.Context(), SpanRequest{Log: hex.EncodeToString(id[:]), From: 300, To: 350}); err != nil {
+		t.Fatal(err)
+	}
+	if st := a.Status().Logs[0]; st.Delivered != 950 || st.State == "done" {
+		t.Errorf("%d delivered, %q", st.Delivered, st.State)
+	}
+}

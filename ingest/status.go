@@ -124,14 +124,17 @@ func (f *follower) status() LogStatus {
 		st.Pace = &snap
 	}
 	st.Audit = f.a.auditor.verdict(f.info.ID)
-	open := false
+	open, coming := false, uint64(0)
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		ss := SpanStatus{ID: s.id, Kind: s.kind, From: s.from, To: s.to, Cursor: s.cursor.Load(), Verified: s.verified.Load(), Delivered: s.delivered.Load()}
 		st.Spans = append(st.Spans, ss)
 		st.Rate += s.entries.perSecond()
 		st.Halted = max(st.Halted, s.haltReason())
 		if s.kind == "repair" {
-			continue // its ground is counted with the span that it mends
+			// Its ground is counted with the span that it mends, and is not there yet.
+			coming += ss.To - ss.Delivered
+			open = open || ss.Delivered < ss.To
+			continue
 		}
 		st.Fetched += ss.Cursor - ss.From
 		st.Verified += ss.Verified - ss.From
@@ -139,6 +142,7 @@ func (f *follower) status() LogStatus {
 		st.Wanted += max(min(ss.To, st.Head), ss.From) - ss.From
 		open = open || ss.To == Forever || ss.Delivered < ss.To
 	}
+	st.Delivered -= min(coming, st.Delivered)
 	st.State = stateOf(&st, failing, open)
 	if left := float64(st.Wanted) - float64(st.Fetched); left <= 0 {
 		st.ETA = 0
