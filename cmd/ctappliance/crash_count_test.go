@@ -6,9 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +24,16 @@ type crashCount struct {
 	foreign   uint64 // rows of entries that no log has
 	refetched uint64 // entries that the logs served more than once, each time counted
 	orphans   uint64 // rows whose rows in other tables are missing
+}
+
+func (c *crashCount) add(o crashCount) {
+	c.entries += o.entries
+	c.rows += o.rows
+	c.lost += o.lost
+	c.doubled += o.doubled
+	c.foreign += o.foreign
+	c.refetched += o.refetched
+	c.orphans += o.orphans
 }
 
 // count compares the ledger with the logs: every row's index is read, without
@@ -140,79 +148,4 @@ var dependentChecks = []struct{ what, sql string }{
 		"SELECT count() FROM ct.name_certs WHERE (rname, wildcard) NOT IN (SELECT rname, wildcard FROM ct.names)"},
 	{"chain certificates that are not in issuers",
 		"SELECT count() FROM (SELECT DISTINCT arrayJoin(chain) AS sha FROM ct.profiles) WHERE sha NOT IN (SELECT sha256 FROM ct.issuers)"},
-}
-
-// report prints what was done and seen, and judges it.
-func (h *crashHarness) report(c crashCount, killing time.Duration) {
-	t := h.t
-	victims := []string{killAppliance, killEngine, killBoth}
-	var b strings.Builder
-	row := func(name string, hit func(crashKill) bool) {
-		by, sum := map[string]int{}, 0
-		for _, k := range h.kills {
-			if hit(k) {
-				by[k.victim]++
-				sum++
-			}
-		}
-		if sum > 0 {
-			fmt.Fprintf(&b, "  %-38s", name)
-			for _, v := range append(victims, "all") {
-				n := by[v]
-				if v == "all" {
-					n = sum
-				}
-				fmt.Fprintf(&b, " %10d", n)
-			}
-			b.WriteByte('\n')
-		}
-	}
-	fmt.Fprintf(&b, "\n  %-38s %10s %10s %10s %10s\n", "killed with SIGKILL", killAppliance, killEngine, killBoth, "all")
-	row("kills", func(crashKill) bool { return true })
-	for _, s := range steps {
-		if strings.HasPrefix(s, "wal-") {
-			continue
-		}
-		name := "delivery at " + s
-		switch {
-		case s == "":
-			name = "delivery not begun"
-		case slices.Contains(insertSteps, s):
-			name += " *"
-		}
-		row(name, func(k crashKill) bool { return k.delivery == s })
-	}
-	for _, s := range steps {
-		if s != "" && !strings.HasPrefix(s, "wal-") {
-			continue
-		}
-		name := "WAL at " + s
-		switch s {
-		case "":
-			name = "WAL not written to yet"
-		case "wal-written":
-			name += " (tail unsynced) *"
-		}
-		row(name, func(k crashKill) bool { return k.wal == s && k.victim != killEngine })
-	}
-	row("in a dangerous window (*)", func(k crashKill) bool { return k.dangerous })
-	n, dangerous := len(h.kills), h.dangerousKills()
-	deaths := h.lives - 1
-	fmt.Fprintf(&b, "\n  in a dangerous window: %d of %d kills, %d %%\n", dangerous, n, dangerous*100/n)
-	fmt.Fprintf(&b, "  entries %d, rows in the ledger %d: lost %d, doubled %d, not of the logs %d, without their other rows %d\n", c.entries, c.rows, c.lost, c.doubled, c.foreign, c.orphans)
-	fmt.Fprintf(&b, "  refetched, counted by the logs: %d entries, %d per death of the appliance (at most %d were asked for at once)\n", c.refetched, c.refetched/uint64(max(deaths, 1)), len(h.logs)*maxRefetch)
-	fmt.Fprintf(&b, "  longest way back: first fetch %v, first delivery %v after a start; delivery %v after the engine alone was killed\n",
-		h.firstFetch.Round(time.Millisecond), h.firstRows.Round(time.Millisecond), h.engineRows.Round(time.Millisecond))
-	starts := 0
-	if text, err := os.ReadFile(filepath.Join(h.dir, "appliance.log")); err == nil {
-		starts = strings.Count(string(text), `msg="engine runs"`)
-	}
-	fmt.Fprintf(&b, "  %d lives of the appliance, %d of the engine; %v of killing\n", h.lives, starts, killing.Round(time.Second))
-	t.Log(b.String())
-	if n >= 20 && dangerous*100 < 80*n {
-		t.Errorf("%d of %d kills were in a dangerous window: fewer than 80 %% show little", dangerous, n)
-	}
-	if most := uint64(deaths+1) * uint64(len(h.logs)*maxRefetch); c.refetched > most {
-		t.Errorf("%d entries were refetched, more than the %d that can have been in flight: it does not go on where it was", c.refetched, most)
-	}
 }

@@ -125,15 +125,12 @@ const (
 	lingerMost = 3 * time.Millisecond   // in a step that takes longer than that
 )
 
-// longRun is how many kills make a long run.
-const longRun = 500
-
 // strike carries a plan out and returns what it hit. The next life, or the next
 // engine, is on its way when it returns.
 func (h *crashHarness) strike(plan crashPlan) crashKill {
 	if h.n > len(firstTargets) && !plan.early {
 		most := roamMost
-		if h.n >= longRun {
+		if h.n >= crashRound {
 			most /= 3
 		}
 		time.Sleep(time.Duration(h.rnd.Int64N(int64(most))))
