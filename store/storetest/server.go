@@ -294,7 +294,7 @@ func (s *Server) killSync(b *boot, pattern string) (*result, error) {
 		case <-b.ctx.Done():
 			return nil, exception(394, "Query was cancelled. (QUERY_WAS_CANCELLED)")
 		}
-		r.rows = append(r.rows, []string{"finished", p.id, "appliance", fmt.Sprint("INSERT")})
+		r.rows = append(r.rows, []string{"finished", p.id, "appliance", "INSERT"})
 	}
 	return r, nil
 }
