@@ -35,6 +35,7 @@ type deliverer struct {
 	unproven []unproven // delivered in this life, not yet proven for trimming; ascending by seq
 	lifeFrom uint64     // the delivered mark at start: what lies below it is read from the WAL to be proven
 	pinned   bool       // the last attempt to trim did not succeed
+	repeats  int        // how often records were delivered once more
 }
 
 // run delivers what in brings until it is closed. Errors are of our own disk
@@ -48,7 +49,7 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 	// proven at their time.
 	trim := time.NewTicker(trimPollEvery)
 	defer trim.Stop()
-	if err := d.poll(ctx); err != nil {
+	if _, err := d.look(ctx); err != nil {
 		return ignoreStop(ctx, err)
 	}
 	for {
@@ -102,19 +103,27 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 	}
 }
 
-// poll does what must not wait for another flush. A store that is away is asked
-// again.
+// poll does what must not wait for another flush.
 func (d *deliverer) poll(ctx context.Context) error {
-	err := d.soundAll(ctx)
+	if sound, err := d.look(ctx); !sound || err != nil {
+		return err
+	}
+	return d.trim(ctx)
+}
+
+// look sounds what has not been sounded. A store that is away is asked again at
+// the next poll.
+func (d *deliverer) look(ctx context.Context) (sound bool, err error) {
+	err = d.soundAll(ctx)
 	var fatal *fatalError
 	switch {
 	case errors.As(err, &fatal):
-		return err
+		return false, err
 	case err != nil:
 		d.a.c.Logger.Debug("spans not sounded", "err", err)
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	return d.trim(ctx)
+	return true, nil
 }
 
 // nothingToCome says whether f may be cut early because every span has been

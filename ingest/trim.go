@@ -23,7 +23,9 @@ func (d *deliverer) rangeOf(r checkpoint.Range) schema.Range {
 	return schema.Range{Log: schema.ShortID(d.a.spans.get(r.Span).log), From: r.From, To: r.To}
 }
 
-// trim deletes the segments that are delivered whole and settled (I3).
+// trim deletes the segments that are delivered whole and settled (I3). Of those
+// whose rows had to be written again it deletes one: after a restart there may
+// be some, and new entries must not wait for all of them.
 func (d *deliverer) trim(ctx context.Context) error {
 	defer func(was bool) {
 		if was && !d.pinned {
@@ -34,6 +36,7 @@ func (d *deliverer) trim(ctx context.Context) error {
 		if seg.Active || seg.NextSeq > d.meta.DeliveredSeq {
 			break
 		}
+		repeats := d.repeats
 		if err := d.settle(ctx, seg); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -60,6 +63,9 @@ func (d *deliverer) trim(ctx context.Context) error {
 			keep++
 		}
 		d.unproven = d.unproven[keep:]
+		if d.repeats != repeats {
+			break
+		}
 	}
 	return nil
 }
@@ -193,6 +199,7 @@ func (d *deliverer) settle(ctx context.Context, seg wal.SegmentInfo) error {
 // repeat delivers the records [from, to) once more, in flushes of the usual
 // size.
 func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
+	d.repeats++
 	f := newFlush(from)
 	if err := d.eachRecord(from, to, func(rec wal.Record) error {
 		r, err := decodeRecord(rec.Payload)
