@@ -125,8 +125,23 @@ type crashHarness struct {
 	lastResumed string        // how the life before the next kill went, for the log
 }
 
-func (h *crashHarness) run(ctx context.Context, seed uint64) crashCount {
+// prepare makes the page of steps and the file of the appliance's output, and
+// starts a log of each kind with so many entries. All of it, and an appliance
+// that still runs, ends with the test.
+func (h *crashHarness) prepare(seed, entries uint64) {
 	t := h.t
+	t.Helper()
+	t.Cleanup(func() {
+		if h.app != nil {
+			h.app.kill()
+		}
+		if h.out != nil {
+			h.out.Close()
+		}
+		for _, l := range h.logs {
+			l.stop()
+		}
+	})
 	var err error
 	if h.page, err = newStepPage(filepath.Join(h.dir, "steps")); err != nil {
 		t.Fatal(err)
@@ -134,24 +149,21 @@ func (h *crashHarness) run(ctx context.Context, seed uint64) crashCount {
 	if h.out, err = os.Create(filepath.Join(h.dir, "appliance.log")); err != nil {
 		t.Fatal(err)
 	}
-	defer h.out.Close()
 	for i, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
-		l, err := startLog(h.exe, filepath.Join(h.dir, "log-"+kind.String()), seed<<1+uint64(i), kind, crashLead)
+		l, err := startLog(h.exe, filepath.Join(h.dir, "log-"+kind.String()), seed<<1+uint64(i), kind, entries)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.stop()
 		h.logs = append(h.logs, l)
 	}
+}
+
+func (h *crashHarness) run(ctx context.Context, seed uint64) crashCount {
+	t := h.t
+	h.prepare(seed, crashLead)
 	if err := h.writeConfig(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if h.app != nil {
-			h.app.kill()
-		}
-	}()
-
 	stopGrowth := make(chan struct{})
 	var feeders errgroup.Group
 	for _, l := range h.logs {

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine"
 )
 
@@ -100,34 +99,13 @@ func newLab(t *testing.T, exe, library string, seed uint64) *lab {
 	h := &crashHarness{t: t, dir: dir, exe: exe, library: library}
 	l := &lab{crashHarness: h}
 	t.Cleanup(func() {
-		if h.app != nil {
-			h.app.kill()
-		}
-		if h.out != nil {
-			h.out.Close()
-		}
-		for _, log := range h.logs {
-			log.stop()
-		}
 		if !t.Failed() {
 			os.RemoveAll(dir)
 			return
 		}
 		t.Logf("everything is left in %s; the appliance's last words:\n%s", dir, tail(filepath.Join(dir, "appliance.log"), 15))
 	})
-	if h.page, err = newStepPage(filepath.Join(dir, "steps")); err != nil {
-		t.Fatal(err)
-	}
-	if h.out, err = os.Create(filepath.Join(dir, "appliance.log")); err != nil {
-		t.Fatal(err)
-	}
-	for i, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
-		log, err := startLog(exe, filepath.Join(dir, "log-"+kind.String()), 1000+seed<<1+uint64(i), kind, labEntries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.logs = append(h.logs, log)
-	}
+	h.prepare(500+seed, labEntries)
 	return l
 }
 

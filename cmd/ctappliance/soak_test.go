@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine"
 )
 
@@ -105,31 +104,11 @@ type soakPoint struct {
 
 func (s *soak) run(ctx context.Context, seed uint64) {
 	t, h := s.t, s.crashHarness
-	var err error
-	if h.page, err = newStepPage(filepath.Join(h.dir, "steps")); err != nil {
-		t.Fatal(err)
-	}
-	if h.out, err = os.Create(filepath.Join(h.dir, "appliance.log")); err != nil {
-		t.Fatal(err)
-	}
-	defer h.out.Close()
-	for i, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
-		l, err := startLog(h.exe, filepath.Join(h.dir, "log-"+kind.String()), seed<<1+uint64(i), kind, soakStart)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.stop()
-		h.logs = append(h.logs, l)
-	}
+	h.prepare(seed, soakStart)
 	if err := h.writeConfig(); err != nil {
 		t.Fatal(err)
 	}
 	s.space.prepare(t, filepath.Join(h.dir, "data"))
-	defer func() {
-		if h.app != nil {
-			h.app.kill()
-		}
-	}()
 	stop := make(chan struct{})
 	var beside errgroup.Group
 	for _, l := range h.logs {
