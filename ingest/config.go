@@ -59,6 +59,7 @@ type Follow struct {
 	// Repairs are ranges that an audit found missing in the ledger.
 	Repairs []schema.Range
 	Pace    *pace.Pacer // of the log's rate domain, for status; may be nil
+	Why     string      // why it is followed, in a few words, for status
 }
 
 // Start says where a Request begins.
@@ -68,14 +69,20 @@ type Start uint8
 const (
 	StartIndex Start = iota // at Request.From
 	StartNow                // at the head as first seen
+	StartDate               // at the first entry that the log has dated Request.Since or later
 )
 
 // Request is a range to copy. Ground that other spans of the log cover already
 // is left to them.
 type Request struct {
 	Start Start
-	From  uint64
-	To    uint64 // Forever: follow the log's growth
+	From  uint64    // of StartIndex
+	Since time.Time // of StartDate
+	To    uint64    // Forever: follow the log's growth
+
+	// History asks for the entries before the start as well, as a span of its
+	// own: the head of the log comes first, and what lies behind it beside that.
+	History bool
 }
 
 const (

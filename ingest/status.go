@@ -35,7 +35,13 @@ type LogStatus struct {
 	ShortID   uint64         `json:"short_id"`
 	Kind      string         `json:"kind"`
 	URL       string         `json:"url"`
-	State     string         `json:"state"` // waiting, following, caught up, done, halted, retrying
+	Operator  string         `json:"operator,omitempty"`
+	Why       string         `json:"why,omitempty"`        // why it is followed
+	ListState string         `json:"list_state,omitempty"` // of the log list: usable, readonly, …
+	Final     uint64         `json:"final,omitempty"`      // size at which the log has ended; 0: it goes on
+	Ends      time.Time      `json:"ends,omitzero"`        // end of the shard's interval: the log may vanish some weeks later
+	Risk      string         `json:"risk,omitempty"`       // why entries may be lost for good, with dates; empty if they will not
+	State     string         `json:"state"`                // waiting, following, caught up, done, halted, retrying
 	Head      uint64         `json:"head"`
 	HeadTime  uint64         `json:"head_time"` // milliseconds since 1970
 	Polled    time.Time      `json:"polled"`
@@ -45,6 +51,7 @@ type LogStatus struct {
 	Wanted    uint64         `json:"wanted"`    // entries that the spans cover and the log has
 	Rate      float64        `json:"rate"`      // entries fetched per second, lately
 	ETA       float64        `json:"eta"`       // seconds; -1 if unknown
+	Lag       float64        `json:"lag"`       // seconds since the log dated the newest delivered entry; 0 if nothing is behind, -1 if unknown
 	Pace      *pace.Snapshot `json:"pace,omitempty"`
 	LastError string         `json:"last_error,omitempty"`
 	ErrorAt   time.Time      `json:"error_at"`

@@ -40,6 +40,13 @@ type Info struct {
 	State         string    // log list state: "usable", "qualified", "readonly", …; empty if not from a list
 	Start, End    time.Time // temporal interval of the shard; zero if none
 
+	// What else log lists say. StateSince is when State began. A read-only log
+	// has ended at FinalSize, with FinalRoot; 0 if that was not said.
+	StateSince time.Time
+	FinalSize  uint64
+	FinalRoot  Hash
+	Test       bool // log_type "test": for trying out, no public certificates
+
 	// TileURL is where an RFC 6962 log serves full data tiles and issuers
 	// beside its own API, as some do without publishing a checkpoint; ends in
 	// "/". Empty for all others: log lists do not have it.

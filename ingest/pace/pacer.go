@@ -15,7 +15,26 @@ type Options struct {
 	Start       float64 // requests per second to begin with; default 8
 	Max         float64 // hard cap in requests per second; 0 = none
 	MaxInFlight int     // default 64
+	State       *State  // what a former life has learnt; nil = nothing
 }
+
+// State is what a pacer has learnt, for the next life.
+type State struct {
+	Rate  float64   `json:"rate"`  // requests per second
+	Limit float64   `json:"limit"` // found limit in requests per second; 0 = none met
+	At    time.Time `json:"at"`
+}
+
+// State returns what the pacer has learnt so far.
+func (p *Pacer) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return State{Rate: p.rate, At: time.Now()}
+}
+
+// Share returns a turnstile into the domain for one log: shares take turns, so
+// that one log's backlog does not starve another log of the same host.
+func (p *Pacer) Share() ctlog.Pacer { return p }
 
 const (
 	defaultStart    = 8
@@ -312,6 +331,8 @@ type Snapshot struct {
 	InFlight int           `json:"in_flight"` // requests on their way
 	Requests uint64        `json:"requests"`
 	Refusals uint64        `json:"refusals"`
+	Limit    float64       `json:"limit"`            // found limit in requests per second; 0 = none met
+	Refused  time.Time     `json:"refused,omitzero"` // when the last request was refused
 }
 
 // Snapshot returns the pacer's present state.
