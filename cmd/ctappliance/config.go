@@ -11,12 +11,13 @@ package main
 //	zero     what 0 means, where 0 lies outside the range and is allowed
 //	choices  the allowed words
 //	secret   "yes": never a flag, redacted; "part": has a password in it perhaps
+//	live     "yes": a reload changes it without a restart
 //	doc      one sentence or two, ending in a full stop
 //
 // A value is taken from the first of: flag, environment, systemd credential
 // (secrets only), config file, default. Lists are replaced, never merged.
 type Config struct {
-	Contact string `key:"contact" doc:"Your e-mail address or an https URL about your use, sent to logs with every request so that their operators can reach you. Required by every command that talks to a log."`
+	Contact string `key:"contact" live:"yes" doc:"Your e-mail address or an https URL about your use, sent to logs with every request so that their operators can reach you. Required by every command that talks to a log."`
 	DataDir string `key:"data-dir" default:"ctappliance-data" doc:"Directory of the write-ahead log, the checkpoint, chain certificates and the embedded store. Where systemd gives $STATE_DIRECTORY that is the default."`
 
 	Store  StoreConfig  `key:"store"`
@@ -26,15 +27,17 @@ type Config struct {
 	Parse  ParseConfig  `key:"parse"`
 	Fetch  FetchConfig  `key:"fetch"`
 
-	Logs     []LogConfig   `key:"logs" doc:"Logs to follow, each with its own settings. In a flag or the environment: YAML or JSON text, or the URL alone."`
-	LogList  string        `key:"log-list" doc:"Path of a log list (v3 JSON) from which log-names chooses and where keys of logs are looked up."`
-	LogNames []string      `key:"log-names" doc:"Logs chosen from the log list by name, URL or log ID; 'all usable' chooses every log that is usable or qualified. Separated by commas in a flag or the environment."`
+	Lists    ListsConfig   `key:"lists"`
+	Follow   FollowConfig  `key:"follow"`
+	Logs     []LogConfig   `key:"logs" live:"yes" doc:"Logs of your own choice, each with its own settings; see lists.follow for what becomes of all others. In a flag or the environment: YAML or JSON text, or the URL alone."`
+	LogList  string        `key:"log-list" live:"yes" doc:"Path of a log list (v3 JSON) from which log-names chooses and where keys of logs are looked up, instead of the lists of lists.sources."`
+	LogNames []string      `key:"log-names" live:"yes" doc:"Logs chosen by name, URL or log ID from log-list, else from the lists; 'all usable' chooses every log that is usable or qualified. They begin at zero. Separated by commas in a flag or the environment."`
 	HTTP     HTTPConfig    `key:"http"`
-	Limits   []LimitConfig `key:"limits" doc:"Known limits per host. Without one the pacer finds the limit by itself. In a flag or the environment: YAML or JSON text."`
+	Limits   []LimitConfig `key:"limits" live:"yes" doc:"What is known of hosts and operators. Without it the pacer finds the limit by itself. In a flag or the environment: YAML or JSON text."`
 
 	AuditInterval Duration `key:"audit-interval" default:"10m" min:"10s" max:"24h" doc:"Time between two rounds of the audit that counts the ledger and fetches a tile of every log again."`
 
-	AllowPrivate bool `key:"allow-private" default:"false" doc:"Allow logs on loopback, private and link-local addresses, and over plain http. Meant for tests and logs of your own."`
+	AllowPrivate bool `key:"allow-private" live:"yes" default:"false" doc:"Allow logs on loopback, private and link-local addresses, and over plain http. Meant for tests and logs of your own."`
 
 	Metrics MetricsConfig `key:"metrics"`
 	Log     LogOutConfig  `key:"log"`
@@ -89,7 +92,28 @@ type ParseConfig struct {
 type FetchConfig struct {
 	Workers    int      `key:"workers" default:"4" min:"1" max:"64" doc:"Requests for entries that may be under way at once, per log."`
 	PartialAge Duration `key:"partial-age" default:"5m" min:"1s" max:"24h" doc:"How long a static log's last, partial tile may wait to fill before it is fetched as it is; fetching it early costs the log a request more."`
-	MaxBody    Size     `key:"max-body" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
+	MaxBody    Size     `key:"max-body" live:"yes" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
+}
+
+// ListsConfig is about the log lists.
+type ListsConfig struct {
+	Follow  string       `key:"follow" default:"auto" choices:"auto,all,none" live:"yes" doc:"Which logs of the lists are followed: all that matter (they take or have taken public certificates, still answer, and no rule of follow.exclude leaves them out), or none but those of logs and log-names. auto is none where logs or log-names names some and no rule of follow is given, else all."`
+	Sources []ListSource `key:"sources" live:"yes" doc:"The lists: google, apple, the path or https URL of a list, or settings with url, sig and key. Empty: google and apple. The last good one of each is kept in data-dir/lists and used while its source does not answer."`
+	Refresh Duration     `key:"refresh" default:"6h" min:"1m" max:"168h" live:"yes" doc:"Time between two looks at the lists; each is drawn at random around it, half as long to half as long again."`
+}
+
+// ListSource is one log list.
+type ListSource struct {
+	URL string `key:"url" doc:"google, apple, or the path or https URL of a log list (v3 JSON). Required."`
+	Sig string `key:"sig" doc:"Path or URL of the list's detached signature. Google's is known."`
+	Key string `key:"key" doc:"Path of the PEM public key that made the signature. Google's is known. With a key, a list that it has not signed is refused."`
+}
+
+// FollowConfig says which logs of the lists are followed, and from where.
+type FollowConfig struct {
+	Include []string `key:"include" live:"yes" doc:"Rules, of which a log of the lists must match one to be followed; empty: all match. A rule is conditions joined by spaces or commas in quotes: operator=…, name=…, url=…, kind=rfc6962 or static, state=…, interval=…, list=…."`
+	Exclude []string `key:"exclude" live:"yes" doc:"Rules; a log of the lists that matches one is not followed."`
+	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: see start of logs. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it."`
 }
 
 // LogConfig is one log to follow.
@@ -99,7 +123,7 @@ type LogConfig struct {
 	Kind          string `key:"kind" default:"auto" choices:"auto,rfc6962,static" doc:"Protocol that the log speaks; auto asks the log list, then the log."`
 	Name          string `key:"name" doc:"What to call the log. Empty: the log list's description, else the URL."`
 	Operator      string `key:"operator" doc:"Who runs the log."`
-	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on) or an index. Read once, when the log is seen for the first time."`
+	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on), an index, or a date (2026-01-01, or 2026-01-01T12:00:00Z): the first entry that the log has dated so or later. now, an index or a date with +history behind it copies what comes before as well, at the same time and as a span of its own: now+history. Read once, when the log is seen for the first time."`
 	SubmissionURL string `key:"submission-url" doc:"Static logs: the submission prefix, from which the checkpoint's origin follows. Empty: the log list's, else that of url."`
 }
 
@@ -108,11 +132,14 @@ type HTTPConfig struct {
 	PollInterval Duration `key:"poll-interval" default:"0s" min:"100ms" max:"24h" zero:"a default per protocol" doc:"Time between two looks at a log's head."`
 }
 
-// LimitConfig is what is known about a host's limit.
+// LimitConfig is what is known of a host, or of all hosts of an operator.
 type LimitConfig struct {
-	Host        string  `key:"host" doc:"Host name without scheme and path. Required."`
+	Host        string  `key:"host" doc:"Host name without scheme and path. This or operator is required."`
+	Operator    string  `key:"operator" doc:"Operator as the log lists call it; max-qps and max-in-flight then hold for all its hosts together, beside what is set for each."`
 	MaxQPS      float64 `key:"max-qps" default:"0" min:"0.001" max:"100000" zero:"no limit known" doc:"Requests per second that are never exceeded."`
-	MaxInFlight int     `key:"max-in-flight" default:"0" min:"1" max:"1024" zero:"no limit known" doc:"Requests under way at once at most, over all logs of the host."`
+	MaxInFlight int     `key:"max-in-flight" default:"0" min:"1" max:"1024" zero:"no limit known" doc:"Requests under way at once at most, over all logs of the host or operator."`
+	StartQPS    float64 `key:"start-qps" default:"0" min:"0.001" max:"100000" zero:"8, or what is built in" doc:"Requests per second to begin with, where nothing was learnt yet. Only of a host."`
+	KeepAlive   string  `key:"keep-alive" default:"auto" choices:"auto,on,off" doc:"Whether connections are used for more than one request. auto is on, but off for hosts whose operators ask for that (*.digicert.com, which also begin at 1 request per second). Only of a host."`
 }
 
 // MetricsConfig is about the HTTP listener of run.
@@ -123,7 +150,7 @@ type MetricsConfig struct {
 
 // LogOutConfig is about what the appliance writes on stderr.
 type LogOutConfig struct {
-	Level  string `key:"level" default:"info" choices:"debug,info,warn,error" doc:"Least level that is written."`
+	Level  string `key:"level" live:"yes" default:"info" choices:"debug,info,warn,error" doc:"Least level that is written."`
 	Format string `key:"format" default:"text" choices:"text,json" doc:"Form of the lines on stderr."`
 }
 

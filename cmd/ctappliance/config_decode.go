@@ -129,7 +129,7 @@ func (d *decoder) structs(name string, k configKey, v reflect.Value, n yamlNode,
 	if n.kind == yamlMapping {
 		n = yamlNode{kind: yamlList, items: []yamlNode{n}}
 	}
-	if n.kind != yamlList && k.Key != "logs" {
+	if n.kind != yamlList && !k.aloneIsURL() {
 		d.fail(name, o, "is %s; write a list of settings", n.kind)
 		return
 	}
@@ -148,8 +148,7 @@ func (d *decoder) structs(name string, k configKey, v reflect.Value, n yamlNode,
 		d.origins[at] = io
 		p := reflect.New(k.typ.Elem())
 		setDefaults(p.Interface())
-		// A log may be written as its URL alone.
-		if item.kind == yamlScalar && k.Key == "logs" {
+		if item.kind == yamlScalar && k.aloneIsURL() {
 			item = yamlNode{kind: yamlMapping, line: item.line, pairs: []yamlPair{{key: "url", line: item.line, value: item}}}
 		}
 		if item.kind == yamlNull {
@@ -165,6 +164,10 @@ func (d *decoder) structs(name string, k configKey, v reflect.Value, n yamlNode,
 	v.Set(list)
 	d.set(name, o)
 }
+
+// aloneIsURL reports whether an item of the list may be written as its URL
+// alone.
+func (k configKey) aloneIsURL() bool { return k.Key == "logs" || k.Key == "lists.sources" }
 
 // item sets the keys of one item of a list. They are named after the list as
 // the user typed it (--logs[0].url), and noted under its key (logs[0].url).

@@ -102,6 +102,9 @@ The file is the one that ` + "`--config`" + ` or ` + "`CTAPPLIANCE_CONFIG`" + ` 
 **Secrets** are never flags. Each comes from a file (` + "`store.password-file`, `CTAPPLIANCE_STORE_PASSWORD_FILE`, `--store-password-file`" + `), from the environment, from systemd (` + "`LoadCredential=store.password:/path`" + `),
 or from the config file if other users cannot read that (` + "`chmod 640`" + `). A URL in store.dsn with a password inside is a secret too. They are not shown wherever the configuration is printed.
 
+**Without a restart**: keys marked ↻ can be changed while ` + "`run`" + ` runs. Change the file (or what ` + "`-file`" + ` keys name) and run ` + "`ctappliance reload`" + `, ` + "`systemctl reload ctappliance`" + ` or send SIGHUP.
+If anything is wrong with the new configuration, or a key without the mark is changed, one line says so and the old one stays in force. What flags and environment set stays as it is.
+
 **Sizes** are a number and a unit: B, kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers of 1024); without a unit: bytes. **Durations**: 300ms, 5s, 1h30m, 7d.
 
 ## Keys
@@ -120,6 +123,9 @@ or from the config file if other users cannot read that (` + "`chmod 640`" + `).
 			name := "`" + k.Key + "`"
 			if k.Secret != "" {
 				name += "<br>`" + k.Key + "-file`"
+			}
+			if k.Live {
+				name += " ↻"
 			}
 			def := ""
 			if k.Default != "" {
@@ -148,17 +154,24 @@ store:
   user: ctappliance
   password-file: /etc/ctappliance/store.password
 
-log-list: /etc/ctappliance/log_list.json
-log-names:
-  - all usable
+# The logs of Google's and Apple's lists, but for some, and one more.
+lists:
+  follow: all
+follow:
+  exclude:
+    - operator=TrustAsia state=readonly
+    - name=xenon
+  start: now+history
 
 logs:
   - name: Our own log
     url: https://ct.your-domain.org/2027h1/
     key: ` + testKey + `
-    start: now
+    start: 2026-01-01
 
 limits:
+  - operator: Sectigo
+    max-qps: 50
   - host: ct.your-domain.org
     max-qps: 20
 
@@ -173,12 +186,11 @@ func TestConfigExample(t *testing.T) {
 	c, err := readConfig(configInput{File: file}, func(c *Config) []keyError { return append(c.problems(), c.logProblems()...) })
 	want := []string{
 		"store.password-file (FILE:7): open /etc/ctappliance/store.password: no such file or directory",
-		"log-list (FILE:9): stat /etc/ctappliance/log_list.json: no such file or directory",
 	}
 	if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s", got)
 	}
-	if len(c.Logs) != 1 || !c.Logs[0].Start.Now || c.Limits[0].MaxQPS != 20 {
+	if len(c.Logs) != 1 || c.Logs[0].Start.String() != "2026-01-01" || c.Limits[1].MaxQPS != 20 || !c.followsLists() || c.Follow.Start != (Start{Now: true, History: true}) {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -201,10 +213,12 @@ func TestConfigPrint(t *testing.T) {
 log-list: `+list+`
 log-names: [all usable, "Ein 'Log'", "yes", "a: b"]
 logs:
-  - {url: https://a.example/, key: `+testKey+`, start: now, name: "line\u0085sep"}
+  - {url: https://a.example/, key: `+testKey+`, start: 2026-01-01T10:00:00+02:00+history, name: "line\u0085sep"}
   - {url: https://b.example/, kind: static}
 limits:
   - {host: a.example, max-qps: 0.5}
+lists.sources: [google, {url: https://lists.example/a.json}]
+follow.include: [operator=Google name=argon]
 http.poll-interval: 1h30m
 `, 0o644)
 	env := []string{"CTAPPLIANCE_STORE_PASSWORD=hunter2", "CTAPPLIANCE_STORE_DATABASE=other"}
@@ -223,7 +237,7 @@ http.poll-interval: 1h30m
 	for _, want := range []string{
 		"\n  # password: (set, not shown)  # CTAPPLIANCE_STORE_PASSWORD\n",
 		"\n  database: other  # CTAPPLIANCE_STORE_DATABASE\n",
-		"\n  poll-interval: 1h30m  # http.poll-interval (" + file + ":9)\n",
+		"\n  poll-interval: 1h30m  # http.poll-interval (" + file + ":11)\n",
 		"\ncontact: \"ops@ct-watch.org\"  # contact (" + file + ":1)\n",
 		"\n  segment-size: 64MiB\n",
 	} {

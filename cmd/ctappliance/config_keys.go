@@ -20,6 +20,7 @@ type configKey struct {
 	Zero     string
 	Choices  []string
 	Secret   string // "", "yes", "part"
+	Live     bool   // a reload changes it
 
 	index []int // path to the field, for reflect.Value.FieldByIndex
 	typ   reflect.Type
@@ -55,7 +56,7 @@ func (k configKey) Type() string {
 	case *DSN:
 		return "URL"
 	case *Start:
-		return "zero | now | index"
+		return "zero | now | index | date, +history"
 	}
 	switch k.typ.Kind() {
 	case reflect.Bool:
@@ -90,7 +91,7 @@ func keysOf(t reflect.Type, prefix string, index []int) []configKey {
 		k := configKey{
 			Key: prefix + name, Doc: doc, Default: f.Tag.Get("default"),
 			Min: f.Tag.Get("min"), Max: f.Tag.Get("max"), Zero: f.Tag.Get("zero"),
-			Secret: f.Tag.Get("secret"), index: at, typ: f.Type,
+			Secret: f.Tag.Get("secret"), Live: f.Tag.Get("live") == "yes", index: at, typ: f.Type,
 		}
 		if c := f.Tag.Get("choices"); c != "" {
 			k.Choices = strings.Split(c, ",")

@@ -292,9 +292,14 @@ func (l *loader) text(k configKey, values []string, o origin) {
 			l.fail(k.Key, o, "%s", ye.msg)
 			return
 		}
-		if n.kind == yamlList {
+		switch {
+		case n.kind == yamlList:
 			list.items = append(list.items, n.items...)
-		} else {
+		case n.kind == yamlScalar && k.Key == "lists.sources": // google,apple
+			for part := range strings.SplitSeq(n.text, ",") {
+				list.items = append(list.items, yamlNode{kind: yamlScalar, text: strings.TrimSpace(part)})
+			}
+		default:
 			list.items = append(list.items, n)
 		}
 	}

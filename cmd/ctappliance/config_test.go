@@ -73,7 +73,13 @@ func TestConfigLayers(t *testing.T) {
 				return c.Logs, []LogConfig{{URL: "https://log.example/", Key: testKey, Kind: "auto", Start: Start{Index: 12}}}
 			}},
 		{"limits", nil, map[string][]string{"limits": {`{"host": "log.example", "max-qps": 2.5}`}},
-			func(c *Config) (any, any) { return c.Limits, []LimitConfig{{Host: "log.example", MaxQPS: 2.5}} }},
+			func(c *Config) (any, any) {
+				return c.Limits, []LimitConfig{{Host: "log.example", MaxQPS: 2.5, KeepAlive: "auto"}}
+			}},
+		{"lists by commas", []string{"CTAPPLIANCE_LISTS_SOURCES=google, apple"}, nil,
+			func(c *Config) (any, any) {
+				return c.Lists.Sources, []ListSource{{URL: "google"}, {URL: "apple"}}
+			}},
 		{"names by commas and by flags", nil, map[string][]string{"log-names": {"a, b", "c"}, "log-list": {file}},
 			func(c *Config) (any, any) { return c.LogNames, []string{"a", "b", "c"} }},
 	}
@@ -172,7 +178,7 @@ func TestConfigMistakes(t *testing.T) {
     submission-url: https://user@b.example/
     kind: rfc6962
 `, want: []string{
-			`logs[1].start (FILE:7): "-1" is neither zero, now nor an index such as 1000000`,
+			`logs[1].start (FILE:7): "-1" is no place to start; write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well`,
 			`logs[2].urll (FILE:8): there is no such key; did you mean url?`,
 			`logs[3] (FILE:9): is empty; write settings, or remove the dash`,
 			`logs[1].kind (FILE:6): "dynamic" is none of auto, rfc6962, static`,
@@ -195,8 +201,61 @@ func TestConfigMistakes(t *testing.T) {
 				`limits[1] (FILE:3): limits nothing; set max-qps or max-in-flight`,
 				`limits[2].host (FILE:4): "A.example" is limits[1] already; remove one`,
 			}},
-		{name: "names without a list", yaml: "log-names: all usable\n",
-			want: []string{"log-names (FILE:1): there is no log list to choose from; set log-list"}},
+		{name: "names without a list of one's own", yaml: "log-names: all usable\n"},
+		{name: "starts", yaml: "follow.start: 2199-01-01\nlogs:\n" +
+			"  - {url: https://a.example/, key: " + testKey + ", start: zero+history}\n" +
+			"  - {url: https://b.example/, key: " + testKey + ", start: 2026-13-01}\n" +
+			"  - {url: https://c.example/, key: " + testKey + ", start: 1999-01-01}\n" +
+			"  - {url: https://d.example/, key: " + testKey + ", start: history}\n" +
+			"  - {url: https://e.example/, key: " + testKey + ", start: 2199-01-01T00:00:01Z+history}\n",
+			want: []string{
+				`logs[0].start (FILE:3): nothing comes before zero; write zero, or now+history`,
+				`logs[1].start (FILE:4): "2026-13-01" is not a date; write 2026-01-01, or 2026-01-01T12:00:00Z`,
+				`logs[2].start (FILE:5): "1999-01-01" is before the first log; write zero for the whole history`,
+				`logs[3].start (FILE:6): "history" is no place to start; write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well`,
+				`follow.start (FILE:1): 2199-01-01 has not come yet; write now`,
+				`logs[4].start (FILE:7): 2199-01-01T00:00:01Z+history has not come yet; write now`,
+			}},
+		{name: "lists", yaml: `lists:
+  follow: some
+  refresh: 1s
+  sources:
+    - gogle
+    - google
+    - google
+    - {url: apple, sig: x, key: y}
+    - http://lists.example/a.json
+    - https://10.0.0.1/a.json
+    - {url: https://lists.example/b.json, sig: https://lists.example/b.sig}
+    - {url: https://lists.example/c.json, sig: https://lists.example/c.sig, key: /nonexistent}
+    - {url: https://u:p@lists.example/d.json}
+    - /nonexistent/list.json
+    - {key: x}
+`, want: []string{
+			`lists.follow (FILE:2): "some" is none of auto, all, none`,
+			`lists.refresh (FILE:3): 1s is not between 1m and 168h`,
+			`lists.sources[0].url (FILE:5): "gogle" is no list that is built in; did you mean google?`,
+			`lists.sources[2].url (FILE:7): "google" is lists.sources[1] already; remove one`,
+			`lists.sources[3].url (FILE:8): what apple's signature needs is built in; remove sig and key, or write the list's URL`,
+			`lists.sources[4].url (FILE:9): "http://lists.example/a.json" is not an https URL; a list of your own over http needs allow-private`,
+			`lists.sources[5].url (FILE:10): "https://10.0.0.1/a.json" is on a private address; set allow-private if that is meant`,
+			`lists.sources[6] (FILE:11): sig and key belong together; set both or neither`,
+			`lists.sources[7].key (FILE:12): open /nonexistent: no such file or directory`,
+			`lists.sources[8].url (FILE:13): has a user in it; lists are public`,
+			`lists.sources[9].url (FILE:14): stat /nonexistent/list.json: no such file or directory`,
+			`lists.sources[10].url (FILE:15): is missing; write google, apple, or the path or https URL of a log list`,
+			`lists.sources[10] (FILE:15): sig and key belong together; set both or neither`,
+		}},
+		{name: "limits of operators", yaml: "limits:\n  - {operator: A, max-qps: 1}\n  - {operator: a, max-in-flight: 2}\n  - {operator: B, keep-alive: off, max-qps: 1}\n" +
+			"  - {operator: C, host: c.example, max-qps: 1}\n  - {max-qps: 1}\n  - {host: d.example, start-qps: 2, max-qps: 1}\n  - {host: e.example, keep-alive: 'off'}\n  - {host: f.example, keep-alive: never}\n",
+			want: []string{
+				`limits[7].keep-alive (FILE:9): "never" is none of auto, on, off`,
+				`limits[1].host (FILE:3): "a" is limits[0] already; remove one`,
+				`limits[2] (FILE:4): start-qps and keep-alive are set per host; write one item for each`,
+				`limits[3].operator (FILE:5): stands beside host; a limit is for one of them, write two`,
+				`limits[4].host (FILE:6): is missing; write the host that the limit is for, or an operator`,
+				`limits[5].start-qps (FILE:7): 2 is more than max-qps; lower it`,
+			}},
 		{name: "missing files", yaml: "log-list: /nonexistent/list.json\nengine.library: /nonexistent\nstore.ca-file: /\n",
 			want: []string{
 				"store.ca-file (FILE:3): / is a directory; name a file",
@@ -238,22 +297,28 @@ func TestConfigManyMistakes(t *testing.T) {
 }
 
 func TestConfigLogsRequired(t *testing.T) {
+	const noContact = "contact: is not set; write your e-mail address or an https URL, which logs see with every request"
 	tests := []struct {
-		name string
-		c    func(*Config)
-		want []string
+		name  string
+		c     func(*Config)
+		lists bool // the logs of the lists are followed
+		want  []string
 	}{
-		{"nothing", func(c *Config) {}, []string{
-			"logs: no log is chosen; list one under logs, or set log-list and log-names",
-			"contact: is not set; write your e-mail address or an https URL, which logs see with every request"}},
-		{"list without names", func(c *Config) { c.Contact, c.LogList = "a@b.org", "x" },
+		{"nothing", func(c *Config) {}, true, []string{noContact}},
+		{"a contact is enough", func(c *Config) { c.Contact = "a@b.org" }, true, nil},
+		{"nothing, and no lists", func(c *Config) { c.Contact, c.Lists.Follow = "a@b.org", "none" }, false,
+			[]string{"logs: no log is chosen, and lists.follow is none; list one under logs, or set log-names"}},
+		{"list without names", func(c *Config) { c.Contact, c.LogList = "a@b.org", "x" }, false,
 			[]string{"log-names: no log is chosen; write the names, or 'all usable'"}},
-		{"loopback needs no contact", func(c *Config) { c.Logs = []LogConfig{{URL: "http://localhost:1/"}, {URL: "http://[::1]:2/"}} }, nil},
+		{"loopback needs no contact", func(c *Config) { c.Logs = []LogConfig{{URL: "http://localhost:1/"}, {URL: "http://[::1]:2/"}} }, false, nil},
+		{"but the lists do", func(c *Config) { c.Logs, c.Lists.Follow = []LogConfig{{URL: "http://localhost:1/"}}, "all" }, true, []string{noContact}},
 		{"one log elsewhere", func(c *Config) {
 			c.Logs = []LogConfig{{URL: "http://localhost:1/"}, {URL: "https://localhost.ct-watch.org/"}}
-		},
-			[]string{"contact: is not set; write your e-mail address or an https URL, which logs see with every request"}},
-		{"whole", func(c *Config) { c.Contact, c.LogNames = "https://ct-watch.org/bot", []string{"x"} }, nil},
+		}, false, []string{noContact}},
+		{"names", func(c *Config) { c.Contact, c.LogNames = "https://ct-watch.org/bot", []string{"x"} }, false, nil},
+		{"names and rules", func(c *Config) {
+			c.Contact, c.LogNames, c.Follow.Exclude = "https://ct-watch.org/bot", []string{"x"}, []string{"kind=static"}
+		}, true, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -261,6 +326,9 @@ func TestConfigLogsRequired(t *testing.T) {
 			tt.c(c)
 			if got := lines(c.ValidateLogs()); strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if c.followsLists() != tt.lists {
+				t.Errorf("follows the lists: %v", c.followsLists())
 			}
 		})
 	}

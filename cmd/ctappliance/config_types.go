@@ -230,40 +230,6 @@ func (d *DSN) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Start is where copying a log begins.
-type Start struct {
-	Now   bool   // at the size that the log has when first seen
-	Index uint64 // otherwise: the first entry
-}
-
-// UnmarshalText parses zero, now or an index.
-func (s *Start) UnmarshalText(b []byte) error {
-	switch text := strings.TrimSpace(string(b)); text {
-	case "zero":
-		*s = Start{}
-	case "now":
-		*s = Start{Now: true}
-	default:
-		n, err := strconv.ParseUint(text, 10, 63)
-		if err != nil {
-			return fmt.Errorf("%s is neither zero, now nor an index such as 1000000", quote(text))
-		}
-		*s = Start{Index: n}
-	}
-	return nil
-}
-
-// String returns zero, now or the index.
-func (s Start) String() string {
-	switch {
-	case s.Now:
-		return "now"
-	case s.Index == 0:
-		return "zero"
-	}
-	return strconv.FormatUint(s.Index, 10)
-}
-
 // quote makes foreign text safe for one line on a terminal: ASCII, no control
 // characters, at most 80 bytes of it.
 func quote(s string) string {

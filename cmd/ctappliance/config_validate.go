@@ -72,9 +72,7 @@ func (c *Config) problems() []keyError {
 	if c.LogList != "" {
 		r.file("log-list", c.LogList)
 	}
-	if len(c.LogNames) > 0 && c.LogList == "" {
-		r.add("log-names", "there is no log list to choose from; set log-list")
-	}
+	c.checkLists(&r)
 	c.checkLogs(&r)
 	c.checkLimits(&r)
 	c.Metrics.check(&r)
@@ -84,11 +82,11 @@ func (c *Config) problems() []keyError {
 func (c *Config) logProblems() []keyError {
 	var r report
 	switch {
-	case len(c.Logs) > 0 || len(c.LogNames) > 0:
+	case len(c.Logs) > 0 || len(c.LogNames) > 0 || c.followsLists():
 	case c.LogList != "":
 		r.add("log-names", "no log is chosen; write the names, or 'all usable'")
 	default:
-		r.add("logs", "no log is chosen; list one under logs, or set log-list and log-names")
+		r.add("logs", "no log is chosen, and lists.follow is none; list one under logs, or set log-names")
 	}
 	if c.Contact == "" && !c.onlyLoopback() {
 		r.add("contact", "is not set; write your e-mail address or an https URL, which logs see with every request")
@@ -250,12 +248,13 @@ func (c *Config) checkLogs(r *report) {
 			}
 		}
 		if l.Key == "" {
-			if c.LogList == "" {
+			if c.LogList == "" && !c.needsLists() {
 				r.add(at+"key", "is missing; write the log's public key in base64, or set log-list to look it up")
 			}
 		} else if _, err := l.PublicKeyDER(); err != nil {
 			r.add(at+"key", "%w", err)
 		}
+		l.Start.check(r, at+"start")
 		for key, text := range map[string]string{"name": l.Name, "operator": l.Operator} {
 			if len(text) > 200 || printable(text) != text && strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				r.add(at+key, "is longer than 200 bytes or holds control characters")
@@ -313,27 +312,6 @@ func checkLogURL(text string, allowPrivate bool) error {
 	return nil
 }
 
-func (c *Config) checkLimits(r *report) {
-	hosts := map[string]int{}
-	for i, l := range c.Limits {
-		at := fmt.Sprintf("limits[%d].", i)
-		host := strings.ToLower(l.Host)
-		switch j, twice := hosts[host]; {
-		case host == "":
-			r.add(at+"host", "is missing; write the host that the limit is for")
-		case strings.ContainsAny(host, "/@ ?#") || printable(host) != host || len(host) > 253:
-			r.add(at+"host", "%s is not a host name; leave scheme and path out", quote(l.Host))
-		case twice:
-			r.add(at+"host", "%s is limits[%d] already; remove one", quote(l.Host), j)
-		default:
-			hosts[host] = i
-		}
-		if l.MaxQPS == 0 && l.MaxInFlight == 0 {
-			r.add(strings.TrimSuffix(at, "."), "limits nothing; set max-qps or max-in-flight")
-		}
-	}
-}
-
 // onlyLoopback reports whether every chosen log is on this machine.
 func (c *Config) onlyLoopback() bool {
 	for _, l := range c.Logs {
@@ -341,7 +319,7 @@ func (c *Config) onlyLoopback() bool {
 			return false
 		}
 	}
-	return len(c.Logs) > 0 && len(c.LogNames) == 0
+	return len(c.Logs) > 0 && !c.needsLists() && len(c.LogNames) == 0
 }
 
 func isLoopback(host string) bool {

@@ -33,11 +33,7 @@ func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
 			errs = append(errs, fmt.Errorf("log %s: %w", quote(info.Name), err))
 			return
 		}
-		request := ingest.Request{From: start.Index, To: ingest.Forever}
-		if start.Now {
-			request = ingest.Request{Start: ingest.StartNow, To: ingest.Forever}
-		}
-		out = append(out, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{request}})
+		out = append(out, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{start.request()}})
 	}
 	for i := range c.Logs {
 		info, err := c.resolveLog(ctx, i, list)
