@@ -34,7 +34,7 @@ type Appliance struct {
 	issuers    *issuers
 	ring       *ring
 	spans      *spanTable
-	followers  []*follower
+	followers  atomic.Pointer[[]*follower] // see crew, which replaces it
 	auditor    *auditor
 
 	planning chan struct{} // full while ground is looked for and given to new spans; who waits for it heeds its ctx
@@ -45,6 +45,10 @@ type Appliance struct {
 	fedFrom     map[uint64]uint64 // by span: where the WAL's undelivered records must go on
 	start       *checkpoint.State // as loaded and mended
 	strays      []uint64          // flushes of former lives that cannot be cut again and may still take effect
+
+	sets chan *newSet    // for crew
+	over chan struct{}   // closed when the followers have ended
+	life context.Context // of Run: what a span's conductor must not leave half done when it alone is stopped ends with it
 
 	hurry    chan struct{} // holds one: every span may have been fetched
 	touched  chan struct{} // holds one: a verified mark moved
@@ -97,7 +101,8 @@ func Open(c Config) (a *Appliance, err error) {
 		fetchMemory: semaphore.NewWeighted(c.FetchMemory),
 		spans:       &spanTable{byID: map[uint64]*span{}, next: 1},
 		recovered:   map[uint64]uint64{},
-		hurry:       make(chan struct{}, 1), planning: make(chan struct{}, 1), touched: make(chan struct{}, 1)}
+		sets:        make(chan *newSet), over: make(chan struct{}), life: context.Background(),
+		hurry: make(chan struct{}, 1), planning: make(chan struct{}, 1), touched: make(chan struct{}, 1)}
 	if a.unlock, err = durable.Lock(filepath.Join(c.Dir, "lock")); err != nil {
 		var locked *durable.LockedError
 		if errors.As(err, &locked) {
@@ -139,11 +144,16 @@ func Open(c Config) (a *Appliance, err error) {
 	if err = a.recover(); err != nil {
 		return nil, err
 	}
+	var followers []*follower
 	for _, f := range c.Logs {
-		a.followers = append(a.followers, newFollower(a, f))
+		followers = append(followers, newFollower(a, f))
 	}
+	a.followers.Store(&followers)
 	return a, nil
 }
+
+// following returns the followers of the present set of logs.
+func (a *Appliance) following() []*follower { return *a.followers.Load() }
 
 // Close releases files and locks. It is safe on a half-open Appliance.
 func (a *Appliance) Close() error {
@@ -175,6 +185,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	ctx, a.finished = context.WithCancel(ctx)
 	defer a.finished()
 	g, ctx := errgroup.WithContext(ctx)
+	a.life = ctx
 	rows := make(chan *parsed)
 	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, strays: a.strays, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
 	a.deliveredSeq.Store(d.meta.DeliveredSeq)
@@ -182,9 +193,8 @@ func (a *Appliance) Run(ctx context.Context) error {
 	g.Go(func() error { return stopped(ctx, a.parse(ctx, d.meta.DeliveredSeq, rows)) })
 	g.Go(func() error { return a.publish(ctx) })
 	g.Go(func() error { return a.auditor.run(ctx) })
-	for _, f := range a.followers {
-		g.Go(func() error { return stopped(ctx, f.run(ctx)) })
-	}
+	g.Go(func() error { return a.assess(ctx) })
+	g.Go(func() error { return a.runFollowers(ctx) })
 	err := g.Wait()
 	if err == nil && a.done.Load() {
 		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -211,7 +221,7 @@ func (a *Appliance) haltError() error {
 		return nil
 	}
 	var errs []error
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		f.mu.Lock()
 		if f.halted != "" {
 			errs = append(errs, fmt.Errorf("%s was halted: %s (evidence in %s)", f.info.Name, f.halted, a.evidenceDir()))
@@ -246,7 +256,7 @@ func (a *Appliance) addSpans(ctx context.Context, log ctlog.Hash, from, to uint6
 
 // startSpan has a conductor started for a span that was added in mid-life.
 func (a *Appliance) startSpan(s *span) {
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		if f.info.ID == s.log {
 			f.enqueue(s)
 			return
@@ -258,7 +268,7 @@ func (a *Appliance) startSpan(s *span) {
 // fetchedAll says whether every span of a followed log is in the WAL, and
 // proven.
 func (a *Appliance) fetchedAll() bool {
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		if !f.planned.Load() {
 			return false
 		}
@@ -280,7 +290,7 @@ func (a *Appliance) progress() {
 	case a.hurry <- struct{}{}:
 	default:
 	}
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		for _, s := range a.spans.ofLog(f.info.ID) {
 			if s.delivered.Load() < s.cursor.Load() {
 				return

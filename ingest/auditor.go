@@ -57,7 +57,7 @@ func (u *auditor) run(ctx context.Context) error {
 	wait := min(u.a.c.AuditInterval, time.Minute)
 	for sleep(ctx, wait/2+rand.N(wait)) {
 		wait = u.a.c.AuditInterval
-		for _, f := range u.a.followers {
+		for _, f := range u.a.following() {
 			u.round(ctx, f)
 			if ctx.Err() != nil {
 				return nil

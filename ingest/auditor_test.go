@@ -19,7 +19,7 @@ func TestAuditorRounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	f := a.followers[0]
+	f := a.following()[0]
 	a.auditor.round(t.Context(), f)
 	v := a.auditor.verdict(f.info.ID)
 	if v == nil || v.Error != "" || v.Entries != 2_000 || v.Missing+v.Doubled > 0 || v.Tiles != 1 || len(a.alarms) > 0 {
@@ -65,7 +65,7 @@ func TestAuditorFindsOrphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := a.followers[0]
+	f := a.following()[0]
 	a.auditor.round(t.Context(), f)
 	v := a.auditor.verdict(f.info.ID)
 	if v.Orphans != 20 || !strings.Contains(strings.Join(a.alarms, "\n"), "[700,720)") {

@@ -30,7 +30,7 @@ type Config struct {
 	FetchMemory  int64 // bytes of answers under way, all logs together; default 64 MiB
 	RingMemory   int64 // bytes of batches kept for the parsers; default 48 MiB
 
-	PollInterval time.Duration // between polls of a log's head; default 5 s
+	PollInterval time.Duration // between polls of a log's head; default 5 s for static logs, 15 s for others
 	PartialAge   time.Duration // how long a static log's partial tile may wait to fill; default 5 min
 	VerifyAge    time.Duration // how old the verified mark of a moving span may get; default 5 min
 
@@ -107,19 +107,7 @@ func (c *Config) setDefaults() error {
 	if c.Sink == nil {
 		errs = append(errs, errors.New("no store given"))
 	}
-	seen := map[ctlog.Hash]string{}
-	for _, f := range c.Logs {
-		info := f.Log.Info()
-		if other, ok := seen[info.ID]; ok {
-			errs = append(errs, fmt.Errorf("logs %q and %q have the same log ID", other, info.Name))
-		}
-		seen[info.ID] = info.Name
-		for _, r := range f.Spans {
-			if r.Start == StartIndex && r.From >= r.To {
-				errs = append(errs, fmt.Errorf("log %q: range [%d,%d) is empty", info.Name, r.From, r.To))
-			}
-		}
-	}
+	errs = append(errs, checkLogs(c.Logs))
 	def(&c.FlushRows, defaultRows)
 	def(&c.FlushBytes, defaultBytes)
 	def(&c.FlushInterval, 5*time.Second)
@@ -127,7 +115,6 @@ func (c *Config) setDefaults() error {
 	def(&c.FetchWorkers, 4)
 	def(&c.FetchMemory, 64<<20)
 	def(&c.RingMemory, 48<<20)
-	def(&c.PollInterval, 5*time.Second)
 	def(&c.PartialAge, 5*time.Minute)
 	def(&c.VerifyAge, 5*time.Minute)
 	def(&c.AuditInterval, 10*time.Minute)
@@ -139,6 +126,25 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Step == nil {
 		c.Step = func(string) {}
+	}
+	return errors.Join(errs...)
+}
+
+// checkLogs says what makes no sense in a set of logs.
+func checkLogs(logs []Follow) error {
+	var errs []error
+	seen := map[ctlog.Hash]string{}
+	for _, f := range logs {
+		info := f.Log.Info()
+		if other, ok := seen[info.ID]; ok {
+			errs = append(errs, fmt.Errorf("logs %q and %q have the same log ID", other, info.Name))
+		}
+		seen[info.ID] = info.Name
+		for _, r := range f.Spans {
+			if r.Start == StartIndex && r.From >= r.To {
+				errs = append(errs, fmt.Errorf("log %q: range [%d,%d) is empty", info.Name, r.From, r.To))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -285,6 +285,9 @@ func (d *deliverer) finish(ctx context.Context, f *flush, intent checkpoint.Inte
 	for id, end := range ends {
 		s := d.a.spans.get(id)
 		s.delivered.Store(end)
+		if at, ok := f.dated[id]; ok {
+			s.dated.Store(at)
+		}
 		if s.done() {
 			d.a.c.Logger.Info("span delivered", "span", id, "kind", s.kind, "from", s.from, "to", s.to)
 		}

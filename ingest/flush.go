@@ -19,7 +19,8 @@ type flush struct {
 	bytes       int
 	month       int // of the rows so far: year·12 + month; -1 if mixed
 	since       time.Time
-	holes       []hole // ranges that the WAL lost, found while this flush was cut
+	dated       map[uint64]uint64 // by span: when the log dated the last entry
+	holes       []hole            // ranges that the WAL lost, found while this flush was cut
 }
 
 type rootOf struct {
@@ -35,7 +36,7 @@ type hole struct {
 }
 
 func newFlush(first uint64) *flush {
-	return &flush{first: first, next: first, issuers: map[schema.Hash]schema.Issuer{}}
+	return &flush{first: first, next: first, issuers: map[schema.Hash]schema.Issuer{}, dated: map[uint64]uint64{}}
 }
 
 func (f *flush) empty() bool { return f.count == 0 && f.first == f.next && len(f.holes) == 0 }
@@ -63,6 +64,7 @@ func (f *flush) add(p *parsed) {
 	}
 	if len(p.rows) > 0 {
 		f.parts = append(f.parts, p.rows)
+		f.dated[p.span] = p.rows[len(p.rows)-1].Timestamp
 		f.count += len(p.rows)
 	}
 	for _, i := range p.issuers {

@@ -30,10 +30,14 @@ type follower struct {
 	repairs []schema.Range
 	out     *slog.Logger
 	pace    *pace.Pacer
+	stop    context.CancelFunc // set by crew, as is ended
+	ended   chan struct{}
 
 	planned atomic.Bool // the wanted ranges are spans now
+	odd     atomic.Bool // its end is not what the log list says, and an alarm was raised
 
 	mu        sync.Mutex
+	why       string
 	head      *ctlog.Head   // the largest verified head
 	changed   chan struct{} // closed and replaced when head changes or a span is added
 	matched   *ctlog.Head   // the largest head that a span's tree has matched
@@ -45,7 +49,10 @@ type follower struct {
 	heads     headBook
 	lastErr   string
 	errAt     time.Time
-	failures  int // in a row, of polls
+	failures  int       // in a row, of polls
+	failing   time.Time // since when polls fail; zero while they do not
+	past      []sample  // see assess
+	risk      string
 	polled    time.Time
 	fresh     []*span // added, not yet running
 }
@@ -53,7 +60,7 @@ type follower struct {
 func newFollower(a *Appliance, f Follow) *follower {
 	info := f.Log.Info()
 	fo := &follower{a: a, log: f.Log, info: info, want: f.Spans, repairs: f.Repairs,
-		pace: f.Pace, out: a.c.Logger.With("log", info.Name), changed: make(chan struct{})}
+		pace: f.Pace, why: f.Why, out: a.c.Logger.With("log", info.Name), changed: make(chan struct{})}
 	if h, ok := a.start.Heads[info.ID]; ok {
 		fo.matched, fo.savedSize = &ctlog.Head{Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}, h.Size
 	}
@@ -117,15 +124,19 @@ func (f *follower) plan(ctx context.Context) error {
 	head := f.head
 	f.mu.Unlock()
 	for _, r := range f.want {
-		from := r.From
-		if r.Start == StartNow {
-			if tail := f.a.spans.tail(f.info.ID); tail != nil {
-				continue // it began at some earlier now
-			}
-			from = head.Size
-		}
-		if _, err := f.a.addSpans(ctx, f.info.ID, from, r.To); err != nil {
+		from, err := f.startOf(ctx, r, head)
+		if err != nil {
 			return err
+		}
+		if from < r.To {
+			if _, err := f.a.addSpans(ctx, f.info.ID, from, r.To); err != nil {
+				return err
+			}
+		}
+		if r.History && from > 0 {
+			if _, err := f.a.addSpans(ctx, f.info.ID, 0, from); err != nil {
+				return err
+			}
 		}
 	}
 	for _, r := range f.repairs {
@@ -134,6 +145,7 @@ func (f *follower) plan(ctx context.Context) error {
 			return err
 		}
 	}
+	f.close(head)
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		if f.a.c.UntilDone {
 			f.bound(s)
@@ -210,19 +222,19 @@ func (f *follower) awaitHead(ctx context.Context, after *ctlog.Head) (*ctlog.Hea
 	}
 }
 
-// poll fetches the head now and then. Logs wake at offsets that follow from
-// their names, so that a restart does not bring them all to the door at once.
+// poll fetches the head now and then, until the log is closed. Logs wake at
+// offsets that follow from their names, so that a restart does not bring them
+// all to the door at once.
 func (f *follower) poll(ctx context.Context) {
-	every := f.a.c.PollInterval
 	var wait time.Duration
-	if len(f.a.followers) > 1 {
-		wait = offset(f.info.Name, min(every, 2*time.Second))
+	if len(f.a.following()) > 1 {
+		wait = offset(f.info.Name, min(f.pollEvery(), 2*time.Second))
 	}
 	for {
 		if !sleep(ctx, wait) {
 			return
 		}
-		wait = every
+		wait = f.pollEvery()
 		f.payOwed()
 		head, err := f.log.Head(ctx)
 		if ctx.Err() != nil {
@@ -233,13 +245,55 @@ func (f *follower) poll(ctx context.Context) {
 			continue
 		}
 		f.observe(ctx, head)
+		f.close(head)
+		if f.closed() {
+			f.out.Info("log closed: it has ended, and all of it is verified and delivered", "size", head.Size)
+			return
+		}
 	}
+}
+
+const (
+	pollStatic  = 5 * time.Second  // a checkpoint is signed every second or so, and is one small file
+	pollRFC6962 = 15 * time.Second // heads are signed, or cached, for longer
+	// pollShare is the part of a found limit that looking at heads may take.
+	// Some logs allow a request in six seconds for all their shards together.
+	pollShare = 0.05
+	maxPoll   = 15 * time.Minute
+)
+
+// pollEvery is the time between two polls: as configured, or by protocol, and
+// longer where the limit of the host is so low that polls would eat it up.
+func (f *follower) pollEvery() time.Duration {
+	every := f.a.c.PollInterval
+	if every == 0 {
+		if every = pollRFC6962; f.info.Kind == ctlog.Static {
+			every = pollStatic
+		}
+	}
+	if f.pace == nil {
+		return every
+	}
+	limit := f.pace.Snapshot().Limit
+	if limit <= 0 {
+		return every
+	}
+	logs := 0
+	for _, other := range f.a.following() {
+		if other.pace == f.pace {
+			logs++
+		}
+	}
+	scarce := time.Duration(float64(logs) / (limit * pollShare) * float64(time.Second))
+	return max(every, min(scarce, maxPoll))
 }
 
 func (f *follower) pollFailed(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failures++
+	if f.failures++; f.failures == 1 {
+		f.failing = time.Now()
+	}
 	f.lastErr, f.errAt = err.Error(), time.Now()
 	f.keepBadHead(err)
 	wait := max(backoff(f.failures), retryAfter(err))

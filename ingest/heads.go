@@ -83,7 +83,7 @@ func (f *follower) take(head *ctlog.Head) (largest *ctlog.Head) {
 	defer f.mu.Unlock()
 	if f.failures > 0 {
 		f.out.Info("poll recovered", "failures", f.failures)
-		f.failures = 0
+		f.failures, f.failing = 0, time.Time{}
 	}
 	f.polled = time.Now()
 	if f.halted != "" {

@@ -451,7 +451,7 @@ func TestHaltWithoutSpans(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { a.Close() })
-		return a.followers[0]
+		return a.following()[0]
 	}
 	f := open()
 	f.observe(t.Context(), good)
@@ -490,7 +490,7 @@ func TestFewProofsOfSmallerHeads(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer a.Close()
-		f := a.followers[0]
+		f := a.following()[0]
 		for i := range int64(120) {
 			if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.RolledBack, N: max(i, 1), After: int(1 - min(i, 1))}); err != nil {
 				t.Fatal(err)

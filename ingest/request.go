@@ -76,7 +76,7 @@ func (a *Appliance) followerOf(r SpanRequest) (*follower, error) {
 	if r.From >= r.To {
 		return nil, fmt.Errorf("range [%d,%d) is empty", r.From, r.To)
 	}
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		if hex.EncodeToString(f.info.ID[:]) == r.Log {
 			return f, nil
 		}

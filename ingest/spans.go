@@ -31,6 +31,7 @@ type span struct {
 	cursor    atomic.Uint64 // next index to fetch; everything below is in the WAL
 	verified  atomic.Uint64 // [from, verified) hangs under a signed root
 	delivered atomic.Uint64 // everything below is in the ledger
+	dated     atomic.Uint64 // when the log dated the entry below delivered, milliseconds since 1970; 0 before the first flush
 	halted    atomic.Pointer[string]
 	entries   rate // for status
 

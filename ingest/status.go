@@ -41,7 +41,7 @@ type LogStatus struct {
 	Final     uint64         `json:"final,omitempty"`      // size at which the log has ended; 0: it goes on
 	Ends      time.Time      `json:"ends,omitzero"`        // end of the shard's interval: the log may vanish some weeks later
 	Risk      string         `json:"risk,omitempty"`       // why entries may be lost for good, with dates; empty if they will not
-	State     string         `json:"state"`                // waiting, following, caught up, done, halted, retrying
+	State     string         `json:"state"`                // waiting, following, caught up, done, closed, halted, retrying
 	Head      uint64         `json:"head"`
 	HeadTime  uint64         `json:"head_time"` // milliseconds since 1970
 	Polled    time.Time      `json:"polled"`
@@ -55,6 +55,7 @@ type LogStatus struct {
 	Pace      *pace.Snapshot `json:"pace,omitempty"`
 	LastError string         `json:"last_error,omitempty"`
 	ErrorAt   time.Time      `json:"error_at"`
+	Failing   time.Time      `json:"failing,omitzero"` // since when it does not answer; zero if it does
 	Halted    string         `json:"halted,omitempty"`
 	HaltKind  string         `json:"halt_kind,omitempty"` // one of HaltKinds
 	Evidence  string         `json:"evidence,omitempty"`  // path of what was kept when it was halted
@@ -99,7 +100,7 @@ type DeliveryStatus struct {
 // Status returns the present state.
 func (a *Appliance) Status() Status {
 	st := Status{Running: true, PID: os.Getpid(), Since: a.began}
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		st.Logs = append(st.Logs, f.status())
 	}
 	next, m := a.wal.Next(), a.wal.Metrics()
@@ -117,8 +118,10 @@ func (a *Appliance) Status() Status {
 }
 
 func (f *follower) status() LogStatus {
-	st := LogStatus{Name: f.info.Name, ID: hex.EncodeToString(f.info.ID[:]), ShortID: schema.ShortID(f.info.ID), Kind: f.info.Kind.String(), URL: f.info.URL, ETA: -1}
+	st := LogStatus{Name: f.info.Name, ID: hex.EncodeToString(f.info.ID[:]), ShortID: schema.ShortID(f.info.ID), Kind: f.info.Kind.String(), URL: f.info.URL,
+		Operator: f.info.Operator, ListState: f.info.State, Final: f.info.FinalSize, Ends: f.info.End, ETA: -1}
 	f.mu.Lock()
+	st.Why, st.Risk, st.Failing = f.why, f.risk, f.failing
 	if f.head != nil {
 		st.Head, st.HeadTime = f.head.Size, f.head.Timestamp
 	}
@@ -132,6 +135,7 @@ func (f *follower) status() LogStatus {
 	}
 	st.Audit = f.a.auditor.verdict(f.info.ID)
 	open, coming := false, uint64(0)
+	now := time.Now()
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		ss := SpanStatus{ID: s.id, Kind: s.kind, From: s.from, To: s.to, Cursor: s.cursor.Load(), Verified: s.verified.Load(), Delivered: s.delivered.Load()}
 		st.Spans = append(st.Spans, ss)
@@ -147,10 +151,15 @@ func (f *follower) status() LogStatus {
 		st.Verified += ss.Verified - ss.From
 		st.Delivered += ss.Delivered - ss.From
 		st.Wanted += max(min(ss.To, st.Head), ss.From) - ss.From
-		open = open || ss.To == Forever || ss.Delivered < ss.To
+		open = open || s.goal() == Forever || ss.Delivered < s.goal()
+		if late := lag(s, st.Head, now); s.to == Forever || s.kind != checkpoint.KindTail && len(st.Spans) == 1 {
+			st.Lag = late
+		}
 	}
 	st.Delivered -= min(coming, st.Delivered)
-	st.State = stateOf(&st, failing, open)
+	if st.State = stateOf(&st, failing, open); f.closed() {
+		st.State = "closed"
+	}
 	if left := float64(st.Wanted) - float64(st.Fetched); left <= 0 {
 		st.ETA = 0
 	} else if st.Rate > 0 {
@@ -200,7 +209,7 @@ func (a *Appliance) publish(ctx context.Context) error {
 // heads against them, and status has names while nothing runs.
 func (a *Appliance) saveHeads() error {
 	heads := map[[32]byte]checkpoint.Head{}
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		f.mu.Lock()
 		if h := f.matched; h != nil && h.Size > f.savedSize {
 			heads[f.info.ID] = checkpoint.Head{Name: f.info.Name, Kind: f.info.Kind.String(), URL: f.info.URL, Size: h.Size, Root: h.Root, Timestamp: h.Timestamp, Raw: h.Raw}
@@ -228,7 +237,7 @@ func (a *Appliance) saveHeads() error {
 // which reaches furthest.
 func (a *Appliance) logRows() []schema.Log {
 	var rows []schema.Log
-	for _, f := range a.followers {
+	for _, f := range a.following() {
 		row := schema.Log{ID: f.info.ID, Name: f.info.Name, Operator: f.info.Operator, URL: f.info.URL, Kind: f.info.Kind.String()}
 		f.mu.Lock()
 		if f.head == nil && f.halted == "" {

@@ -396,7 +396,7 @@ func TestHaltReleasesMemory(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(t.Context()) }()
 		time.Sleep(30 * time.Second)
-		a.followers[0].halt(&VerifyError{Log: "test", Reason: "test"})
+		a.following()[0].halt(&VerifyError{Log: "test", Reason: "test"})
 		if err := <-ended; err == nil {
 			t.Error("the backfill of a halted log succeeded")
 		}
@@ -440,7 +440,7 @@ func TestNothingBehindAGap(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer a.Close()
-			gives.halt = func() { a.followers[0].halt(&VerifyError{Log: "test", Kind: KindTooLarge, Reason: "test"}) }
+			gives.halt = func() { a.following()[0].halt(&VerifyError{Log: "test", Kind: KindTooLarge, Reason: "test"}) }
 			if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "halted") {
 				t.Errorf("the backfill ended with %v", err)
 			}
@@ -472,7 +472,7 @@ func TestShortTaskWaitsForTheEnd(t *testing.T) {
 		close(short.out)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- (&conductor{f: a.followers[0], s: &span{to: 900}}).appendTask(ctx, short)
+			ended <- (&conductor{f: a.following()[0], s: &span{to: 900}}).appendTask(ctx, short)
 		}()
 		synctest.Wait()
 		select {
