@@ -103,8 +103,13 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		defer stop()
 		return a.Run(ctx)
 	})
+	report := &reporter{dir: cfg.DataDir, pipeline: a.Status, engine: s.engine}
 	g.Go(func() error {
-		err := serveControl(ctx, cfg.DataDir, a, s.engine)
+		report.run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		err := serveControl(ctx, cfg.DataDir, a, s.engine, report.status)
 		if err != nil {
 			stop()
 		}
@@ -112,7 +117,7 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 	})
 	if metrics != nil {
 		g.Go(func() error {
-			serveMetrics(ctx, metrics, cfg.Metrics.Token, func() applianceStatus { return fullStatus(a, s.engine) }, log)
+			serveMetrics(ctx, metrics, cfg.Metrics.Token, report.status, log)
 			return nil
 		})
 	}

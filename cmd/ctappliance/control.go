@@ -52,7 +52,7 @@ func socketPath(dir string) (path string, release func(), err error) {
 
 // serveControl answers on the control socket until ctx ends. The caller holds
 // the data directory's lock, so a socket that is there already is a dead one's.
-func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine) error {
+func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine, status func() applianceStatus) error {
 	path, release, err := socketPath(dir)
 	if err != nil {
 		return fmt.Errorf("opening control socket: %w", err)
@@ -69,7 +69,7 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 		return fmt.Errorf("opening control socket: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, fullStatus(a, e)) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, status()) })
 	mux.HandleFunc("GET /store", func(w http.ResponseWriter, _ *http.Request) {
 		access := storeAccess{Embedded: e != nil}
 		if e != nil {
@@ -150,19 +150,4 @@ func control(ctx context.Context, dir, method, what string, body io.Reader, into
 		return fmt.Errorf("the running appliance says: %s", strings.TrimSpace(string(answer)))
 	}
 	return json.Unmarshal(answer, into)
-}
-
-// applianceStatus is the pipeline's status and the engine's.
-type applianceStatus struct {
-	ingest.Status
-	Engine *engine.Status `json:"engine,omitempty"`
-}
-
-func fullStatus(a *ingest.Appliance, e *engine.Engine) applianceStatus {
-	st := applianceStatus{Status: a.Status()}
-	if e != nil {
-		es := e.Status()
-		st.Engine = &es
-	}
-	return st
 }
