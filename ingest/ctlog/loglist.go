@@ -19,16 +19,22 @@ import (
 	stdcrypto "crypto"
 )
 
-// maxList bounds a log list. Chrome's has 40 kB.
-const maxList = 16 << 20
+// Bounds of what a log list says. Chrome's has 40 kB and 56 logs.
+const (
+	maxList     = 16 << 20
+	maxListName = 200 // bytes of a description, an operator's name, a state
+	maxListURL  = 500
+)
 
 // List is a log list: Chrome's schema version 3 and what Apple publishes in
-// its likeness. Logs holds all of them, also retired and pending ones and
-// those with a Problem: State and Problem say which to follow, see
-// [Info.Follow].
+// its likeness (numbered 4). Logs holds all of them, also retired and pending
+// ones and those with a Problem: State and Problem say which to follow, see
+// [Info.Follow]. What the schema has beyond that (contacts, DNS names, former
+// operators) is ignored.
 type List struct {
-	Version   string
-	Timestamp time.Time // zero if the list has none
+	Version   string    // "85.92"; empty if the list has none
+	Serial    uint64    // Apple's assetVersionV2, or its assetVersion; 0 if the list has neither
+	Timestamp time.Time // UTC; zero if the list has none
 	Logs      []Info
 }
 
@@ -44,16 +50,20 @@ func (i *Info) Follow() bool {
 // jsonList and the types below are the schema, as far as we need it.
 type jsonList struct {
 	Version   json.RawMessage `json:"version"`
+	Asset     uint64          `json:"assetVersion"`
+	AssetV2   uint64          `json:"assetVersionV2"`
 	Timestamp time.Time       `json:"log_list_timestamp"`
 	Operators []jsonOperator  `json:"operators"`
 
-	jsonLog // a log's own log.v3.json is one log and no list
+	Key json.RawMessage `json:"key"` // a log's own log.v3.json is one log and no list
 }
 
+// jsonOperator leaves its logs undecoded: one that is not as the schema has it
+// must not spoil the others.
 type jsonOperator struct {
-	Name  string    `json:"name"`
-	Logs  []jsonLog `json:"logs"`
-	Tiled []jsonLog `json:"tiled_logs"`
+	Name  string            `json:"name"`
+	Logs  []json.RawMessage `json:"logs"`
+	Tiled []json.RawMessage `json:"tiled_logs"`
 }
 
 type jsonLog struct {
@@ -64,11 +74,22 @@ type jsonLog struct {
 	SubmissionURL string                     `json:"submission_url"`
 	MonitoringURL string                     `json:"monitoring_url"`
 	MMD           int64                      `json:"mmd"` // seconds
+	LogType       string                     `json:"log_type"`
 	State         map[string]json.RawMessage `json:"state"`
 	Interval      struct {
 		Start time.Time `json:"start_inclusive"`
 		End   time.Time `json:"end_exclusive"`
 	} `json:"temporal_interval"`
+}
+
+// jsonState is what stands beside a state's name. Pointers tell what is
+// missing from what is zero.
+type jsonState struct {
+	Timestamp time.Time `json:"timestamp"`
+	Final     *struct {
+		Root []byte `json:"sha256_root_hash"`
+		Size uint64 `json:"tree_size"`
+	} `json:"final_tree_head"`
 }
 
 // ParseList reads a log list, or the metadata of one log (log.v3.json). A log
@@ -85,23 +106,32 @@ func ParseList(data []byte) (*List, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, fmt.Errorf("log list has bytes after its end, at offset %d", d.InputOffset())
 	}
-	list := &List{Version: strings.Trim(string(v.Version), `"`), Timestamp: v.Timestamp}
+	list := &List{Version: strings.Trim(string(v.Version), `"`), Serial: v.AssetV2, Timestamp: v.Timestamp.UTC()}
+	if list.Version == "null" {
+		list.Version = ""
+	}
+	if len(list.Version) > maxListName {
+		return nil, fmt.Errorf("log list has a version of %d bytes", len(list.Version))
+	}
+	if list.Serial == 0 {
+		list.Serial = v.Asset
+	}
 	if len(v.Operators) == 0 && v.Key != nil {
-		v.Operators = []jsonOperator{{Logs: []jsonLog{v.jsonLog}}}
+		v.Operators = []jsonOperator{{Logs: []json.RawMessage{data}}}
 	}
 	if len(v.Operators) == 0 {
 		return nil, errors.New("log list names no operators")
 	}
 	seen := map[Hash]bool{}
 	for _, op := range v.Operators {
-		for _, logs := range [][]jsonLog{op.Logs, op.Tiled} {
-			for i := range logs {
-				info := logs[i].info()
-				info.Operator = op.Name
+		for _, logs := range [][]json.RawMessage{op.Logs, op.Tiled} {
+			for _, raw := range logs {
+				info := parseListed(raw, op.Name)
 				if info.Problem == "" && seen[info.ID] {
 					info.Problem = "a log with the same key stands further up in the list"
 				}
-				seen[info.ID] = true
+				// One that cannot be followed does not stand in the way of one that can.
+				seen[info.ID] = seen[info.ID] || info.Problem == ""
 				list.Logs = append(list.Logs, info)
 			}
 		}
@@ -109,12 +139,40 @@ func ParseList(data []byte) (*List, error) {
 	return list, nil
 }
 
-// info converts one log and notes what is wrong with it.
+// parseListed reads one log of a list and notes what is wrong with it.
+func parseListed(raw []byte, operator string) Info {
+	var l jsonLog
+	err := json.Unmarshal(raw, &l)
+	info := l.info()
+	info.Operator = operator
+	if err != nil {
+		info.Problem = "it is not of the log list schema: " + quote(err.Error())
+	}
+	for _, s := range []struct {
+		what string
+		text *string
+		most int
+	}{
+		{"description", &info.Name, maxListName},
+		{"operator's name", &info.Operator, maxListName},
+		{"state", &info.State, maxListName},
+		{"URL", &info.URL, maxListURL},
+		{"submission URL", &info.SubmissionURL, maxListURL},
+	} {
+		if len(*s.text) > s.most {
+			*s.text = strings.ToValidUTF8((*s.text)[:s.most], "")
+			info.Problem = fmt.Sprintf("its %s has more than %d bytes", s.what, s.most)
+		}
+	}
+	return info
+}
+
+// info converts one log and notes what contradicts itself.
 func (l *jsonLog) info() Info {
 	info := Info{
 		ID: sha256.Sum256(l.Key), Key: l.Key, Name: l.Description,
-		Kind: RFC6962, URL: l.URL,
-		Start: l.Interval.Start, End: l.Interval.End,
+		Kind: RFC6962, URL: l.URL, Test: l.LogType == "test",
+		Start: l.Interval.Start.UTC(), End: l.Interval.End.UTC(),
 	}
 	if l.MonitoringURL != "" {
 		info.Kind, info.URL, info.SubmissionURL = Static, l.MonitoringURL, l.SubmissionURL
@@ -122,8 +180,8 @@ func (l *jsonLog) info() Info {
 	if l.MMD > 0 && l.MMD < 1<<31 {
 		info.MMD = time.Duration(l.MMD) * time.Second
 	}
-	for name := range l.State {
-		info.State = name
+	for name, raw := range l.State {
+		info.setState(name, raw)
 	}
 	_, keyErr := parsePublicKey(l.Key)
 	_, urlErr := cleanURL(info.URL, true)
@@ -134,10 +192,14 @@ func (l *jsonLog) info() Info {
 	switch {
 	case keyErr != nil:
 		info.Problem = keyErr.Error()
+		if len(l.LogID) == len(info.ID) {
+			info.ID = Hash(l.LogID) // better than the hash of what is no key
+		}
 	case len(l.LogID) != 0 && !bytes.Equal(l.LogID, info.ID[:]):
 		info.Problem = "its log_id is not the SHA-256 of its key"
 	case len(l.State) > 1:
-		info.State, info.Problem = "", "it has more than one state"
+		info.State, info.StateSince, info.FinalSize, info.FinalRoot = "", time.Time{}, 0, Hash{}
+		info.Problem = "it has more than one state"
 	case urlErr != nil:
 		info.Problem = urlErr.Error()
 	case isPlaceholder(info.URL):
@@ -146,6 +208,21 @@ func (l *jsonLog) info() Info {
 		info.Problem = originErr.Error()
 	}
 	return info
+}
+
+// setState notes a state and what stands beside it. A timestamp or final tree
+// head that cannot be read is one that was not said: the state alone decides
+// whether a log is followed.
+func (i *Info) setState(name string, raw []byte) {
+	i.State, i.StateSince, i.FinalSize, i.FinalRoot = name, time.Time{}, 0, Hash{}
+	var s jsonState
+	if json.Unmarshal(raw, &s) != nil {
+		return
+	}
+	i.StateSince = s.Timestamp.UTC()
+	if f := s.Final; name == "readonly" && f != nil && len(f.Root) == len(i.FinalRoot) && f.Size <= maxTreeSize {
+		i.FinalSize, i.FinalRoot = f.Size, Hash(f.Root)
+	}
 }
 
 // isPlaceholder recognises the URLs of names reserved for documentation and

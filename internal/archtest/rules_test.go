@@ -18,17 +18,19 @@ var imports = []struct {
 	{"wal", []string{"internal/durable"}},
 	{"checkpoint", []string{"internal/durable"}},
 	{"ingest", []string{"ingest/*", "wal", "checkpoint", "schema", "internal/durable"}},
+	{"ingest/catalog", []string{"ingest/ctlog", "internal/durable"}},
 	{"ingest/*", []string{"ingest/*", "schema", "internal/durable"}},
 	{"store", []string{"store/*", "schema", "internal/durable"}},
 	{"store/*", []string{"store/*", "schema", "internal/durable"}},
 	{"bench", nil}, // tests alone: see testImports
 	{"internal/storm", nil},
+	{"internal/world", nil},
 	{"cmd/ctappliance", []string{"ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
 }
 
 // testSupport lists packages made for tests. Any test may import them; the
 // program only as said in supportInProgram.
-var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "ingest/ctlog/ctlogtest", "store/engine/enginetest", "store/storetest"}
+var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "internal/world", "ingest/ctlog/ctlogtest", "store/engine/enginetest", "store/storetest"}
 
 // supportInProgram are the exceptions: the demo runs a log of its own.
 var supportInProgram = map[string][]string{
@@ -43,6 +45,7 @@ var testImports = map[string][]string{
 	"store":           {"ingest/..."},
 	"bench":           {"ingest/...", "store/...", "wal", "schema"},
 	"internal/storm":  {"ingest/...", "store/...", "wal", "checkpoint", "schema"},
+	"internal/world":  {"ingest/...", "store/...", "wal", "schema"},
 	"cmd/ctappliance": {"internal/durable"},
 }
 
