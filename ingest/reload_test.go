@@ -1,0 +1,412 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ctappliance/ingest/ctlog"
+	"ctappliance/ingest/ctlog/ctlogtest"
+	"ctappliance/ingest/pace"
+)
+
+// following is an appliance that follows logs in a bubble until the test ends.
+type following struct {
+	*Appliance
+	t     *testing.T
+	sink  *memSink
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func follow(t *testing.T, c Config, sink *memSink) *following {
+	t.Helper()
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	f := &following{Appliance: a, t: t, sink: sink, stop: stop, ended: make(chan error, 1)}
+	go func() { f.ended <- a.Run(ctx) }()
+	return f
+}
+
+// end stops the appliance and closes it.
+func (f *following) end() {
+	f.t.Helper()
+	f.stop()
+	if err := <-f.ended; err != nil {
+		f.t.Errorf("running: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		f.t.Errorf("closing: %v", err)
+	}
+}
+
+func (f *following) set(logs ...Follow) {
+	f.t.Helper()
+	if err := f.SetLogs(f.t.Context(), logs); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// await waits, in fake time, until a log is in a state.
+func (f *following) await(name, state string) LogStatus {
+	f.t.Helper()
+	for range 3600 {
+		for _, l := range f.Status().Logs {
+			if l.Name == name && l.State == state {
+				return l
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	f.t.Fatalf("%s was not %s in an hour: %+v", name, state, f.Status().Logs)
+	return LogStatus{}
+}
+
+func tailOf(l *testLog) Follow {
+	return Follow{Log: l.client, Pace: l.pace, Spans: []Request{{To: Forever}}}
+}
+
+func tailConfig(t *testing.T, sink Sink, logs ...*testLog) Config {
+	c := bubbleConfig(t, sink, logs...)
+	c.UntilDone, c.AuditInterval = false, 1000*time.Hour
+	for i := range c.Logs {
+		c.Logs[i].Spans = []Request{{To: Forever}}
+	}
+	return c
+}
+
+// redial returns another client for the same log, at another URL.
+func redial(t *testing.T, l *testLog, url string, change func(*ctlog.Info)) *testLog {
+	t.Helper()
+	info := l.client.Info()
+	info.URL = url
+	if change != nil {
+		change(&info)
+	}
+	pacer := pace.New(pace.Options{Start: 1e4})
+	client, err := ctlog.New(info, ctlog.Options{UserAgent: "ctappliance-test (test@ctappliance.test)", Pacer: pacer, Transport: ctlogtest.Transport(l.Handler()), PageSize: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testLog{Log: l.Log, client: client, pace: pacer, id: l.id}
+}
+
+// Logs appear, move, are left out and come back while the appliance runs: none
+// loses its place, no entry comes twice.
+func TestSetLogs(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			one := dial(t, newLog(t, kind, 300))
+			other := dial(t, func() *ctlogtest.Log {
+				l, err := ctlogtest.New(ctlogtest.Options{Kind: kind, Size: 700, Seed: 2, Name: "other", PageSize: 50})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return l
+			}())
+			sink := newMemSink()
+			a := follow(t, tailConfig(t, sink, one), sink)
+			defer a.end()
+			name := one.client.Info().Name
+			a.await(name, "caught up")
+
+			a.set(tailOf(one), tailOf(other)) // it appears
+			a.await("other", "caught up")
+			if n := len(a.following()); n != 2 {
+				t.Fatalf("%d followers", n)
+			}
+			grow(t, one, 200)
+			moved := redial(t, one, "https://moved.ctappliance.test/", func(i *ctlog.Info) { i.Name = "renamed" })
+			a.set(tailOf(moved), tailOf(other))
+			a.await("renamed", "caught up")
+			if st := a.Status().Logs[0]; st.URL != "https://moved.ctappliance.test/" || len(st.Spans) != 1 || st.Delivered != 500 || st.Verified != 500 {
+				t.Errorf("after the move: %+v", st)
+			}
+			a.set(tailOf(moved)) // the other one is left out
+			grow(t, other, 100)
+			time.Sleep(time.Minute)
+			if top, _, _ := sink.Highest(t.Context(), schemaRange(other.id, 0, Forever)); top != 699 {
+				t.Errorf("a log that is left out was copied up to %d", top)
+			}
+			a.set(tailOf(moved), tailOf(other)) // and comes back
+			if st := a.await("other", "caught up"); st.Delivered != 800 || len(st.Spans) != 1 {
+				t.Errorf("after it came back: %+v", st)
+			}
+			for _, l := range []*testLog{one, other} {
+				size, _, _ := l.Head()
+				if err := sink.check(l.id, 0, size); err != nil {
+					t.Error(err)
+				}
+			}
+			if d := a.Status().Delivery; d.Rows != 500+800 || d.Reinserted != 0 {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}
+
+func grow(t *testing.T, l *testLog, n uint64) {
+	t.Helper()
+	if err := l.Grow(n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The set is replaced all the time while entries are on their way: whatever a
+// conductor was doing when its follower was stopped, the WAL follows on.
+func TestSetLogsInTheMiddle(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			l := dial(t, newLog(t, kind, 3_000))
+			sink := newMemSink()
+			c := tailConfig(t, sink, l)
+			var a *following
+			var mu sync.Mutex
+			steps, asked := 0, make(chan struct{}, 1)
+			c.Step = func(step string) {
+				mu.Lock()
+				defer mu.Unlock()
+				if steps++; strings.HasPrefix(step, "wal-") && steps%3 == 0 {
+					select {
+					case asked <- struct{}{}:
+					default:
+					}
+					runtime.Gosched()
+				}
+			}
+			a = follow(t, c, sink)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for i := range 200 {
+					select {
+					case <-asked:
+					case <-time.After(10 * time.Second):
+						return
+					}
+					if i%2 == 0 {
+						a.set()
+					}
+					a.set(tailOf(redial(t, l, "https://log.ctappliance.test/", nil)))
+				}
+			}()
+			<-done
+			st := a.await(l.client.Info().Name, "caught up")
+			if st.Delivered != 3_000 || st.Verified != 3_000 || len(st.Spans) != 1 {
+				t.Errorf("%+v", st)
+			}
+			a.end()
+			if err := sink.check(l.id, 0, 3_000); err != nil {
+				t.Error(err)
+			}
+			if alarms := a.Status().Alarms; len(alarms) != 0 {
+				t.Errorf("alarms: %q", alarms)
+			}
+		})
+	}
+}
+
+// A batch is being written when its log moves: whoever runs the span next waits
+// for it, and goes on behind it.
+func TestSetLogsWhileAppending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.RFC6962, 900))
+		sink := newMemSink()
+		c := tailConfig(t, sink, l)
+		writing, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		c.Step = func(step string) {
+			if step == "wal-written" {
+				once.Do(func() {
+					close(writing)
+					<-goOn
+				})
+			}
+		}
+		a := follow(t, c, sink)
+		defer a.end()
+		<-writing
+		moved := redial(t, l, "https://moved.ctappliance.test/", nil)
+		a.set(tailOf(moved))
+		time.Sleep(time.Minute)
+		close(goOn)
+		if st := a.await(l.client.Info().Name, "caught up"); st.Delivered != 900 || a.Status().Delivery.Rows != 900 {
+			t.Errorf("%+v", a.Status())
+		}
+		if err := sink.check(l.id, 0, 900); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A log that is halted stays so when it moves, and what nobody follows is not
+// followed.
+func TestSetLogsHalted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.Static, 300))
+		sink := newMemSink()
+		a := follow(t, tailConfig(t, sink, l), sink)
+		defer a.end()
+		name := l.client.Info().Name
+		a.await(name, "caught up")
+		a.following()[0].halt(&VerifyError{Log: name, Kind: KindMismatch, Reason: "test"})
+		a.set(tailOf(redial(t, l, "https://moved.ctappliance.test/", nil)))
+		grow(t, l, 100)
+		time.Sleep(time.Minute)
+		if st := a.Status().Logs[0]; st.State != "halted" || st.Halted != "test" || st.Delivered != 300 || st.Evidence == "" {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestSetLogsRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.Static, 300))
+		sink := newMemSink()
+		a := follow(t, tailConfig(t, sink, l), sink)
+		a.await(l.client.Info().Name, "caught up")
+		before := a.following()
+		if err := a.SetLogs(t.Context(), []Follow{tailOf(l), tailOf(redial(t, l, "https://twice.ctappliance.test/", nil))}); err == nil {
+			t.Error("the same log twice was taken")
+		}
+		if !slices.Equal(before, a.following()) {
+			t.Error("a set that makes no sense changed what is followed")
+		}
+		a.set(tailOf(l))
+		if !slices.Equal(before, a.following()) {
+			t.Error("the same set started everything anew")
+		}
+		a.end()
+		if err := a.SetLogs(t.Context(), []Follow{tailOf(l)}); !errors.Is(err, errNotRunning) {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+// A read-only log is followed to its final tree and closed: no request is made
+// any more, and a restart changes nothing about that.
+func TestClosed(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			l := dial(t, newLog(t, kind, 300))
+			sink := newMemSink()
+			c := tailConfig(t, sink, l)
+			a := follow(t, c, sink)
+			name := l.client.Info().Name
+			a.await(name, "caught up")
+			grow(t, l, 130)
+			size, root, _ := l.Head()
+			final := redial(t, l, "https://log.ctappliance.test/", func(i *ctlog.Info) { i.State, i.FinalSize, i.FinalRoot = "readonly", size, root })
+			a.set(tailOf(final))
+			st := a.await(name, "closed")
+			if st.Delivered != size || st.Verified != size || st.Final != size || len(a.Status().Alarms) != 0 {
+				t.Errorf("%+v, alarms %q", st, a.Status().Alarms)
+			}
+			before := l.Stats().Requests[ctlogtest.ClassHead]
+			time.Sleep(time.Hour)
+			if n := l.Stats().Requests[ctlogtest.ClassHead] - before; n > 3 { // the audit's
+				t.Errorf("%d polls of a closed log in an hour", n)
+			}
+			a.end()
+			c.Logs = []Follow{tailOf(final)}
+			b := follow(t, c, sink)
+			b.await(name, "closed")
+			b.end()
+			if err := sink.check(l.id, 0, size); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What the list says of a log's end is held against the log.
+func TestClosedOtherwise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.RFC6962, 300))
+		for what, change := range map[string]func(*ctlog.Info){
+			"has root": func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 300, ctlog.Hash{1} },
+			"ended at": func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 200, ctlog.Hash{1} },
+		} {
+			sink := newMemSink()
+			a := follow(t, tailConfig(t, sink, redial(t, l, "https://log.ctappliance.test/", change)), sink)
+			a.await(l.client.Info().Name, "closed")
+			a.end()
+			if st := a.Status(); !hasAlarm(st, what) || st.Logs[0].Delivered != 300 {
+				t.Errorf("%s: alarms %q, %+v", what, st.Alarms, st.Logs[0])
+			}
+		}
+	})
+}
+
+// The head first, history beside it, and both over a restart.
+func TestTailAndHistory(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			l := dial(t, newLog(t, kind, 900))
+			sink := newMemSink()
+			c := tailConfig(t, sink, l)
+			c.Logs[0].Spans = []Request{{Start: StartNow, To: Forever}}
+			a := follow(t, c, sink)
+			name := l.client.Info().Name
+			a.await(name, "caught up")
+			grow(t, l, 100)
+			time.Sleep(time.Minute)
+			a.end()
+			if top, _, _ := sink.Highest(t.Context(), schemaRange(l.id, 0, 900)); top != 0 {
+				t.Errorf("a tail from now on has entry %d", top)
+			}
+			if err := sink.check(l.id, 900, 1_000); err != nil {
+				t.Error(err)
+			}
+			c.Logs[0].Spans[0].History = true // an afterthought
+			b := follow(t, c, sink)
+			for range 3600 {
+				if st := b.Status().Logs[0]; st.Delivered == 1_000 && st.Verified == 1_000 {
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			st := b.Status().Logs[0]
+			b.end()
+			if len(st.Spans) != 2 || st.Spans[0].To != 900 || st.Verified != 1_000 {
+				t.Errorf("%+v", st)
+			}
+			if err := sink.check(l.id, 0, 1_000); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRiskOf(t *testing.T) {
+	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	hour := func(head0, fetched0, head1, fetched1, wanted uint64, ends time.Time) string {
+		return riskOf(sample{now.Add(-time.Hour), head0, fetched0}, sample{now, head1, fetched1}, wanted, ends)
+	}
+	for name, tt := range map[string]struct {
+		risk string
+		want string
+	}{
+		"caught up":               {hour(1e6, 1e6, 1.1e6, 1.1e6, 1.1e6, now), ""},
+		"a tail's few":            {hour(1e6, 1e6, 1.1e6, 1.09e6, 1.1e6, now), ""},
+		"in time":                 {hour(1e9, 1e6, 1e9, 11e6, 1e9, now.AddDate(0, 1, 0)), ""},
+		"too slow":                {hour(1e9, 1e6, 1e9, 2e6, 1e9, now.AddDate(0, 0, 20)), "998000000 entries are still to be fetched, done on 2027-01-03 at the present rate; the shard ends on 2026-12-13 and may be deleted from 2026-12-27 on"},
+		"nothing comes":           {hour(1e9, 1e6, 1e9, 1e6, 1e9, now.AddDate(1, 0, 0)), "never at the present rate"},
+		"it grows as we go":       {hour(1e9, 9e8, 1e9+1e6, 9e8+1e6, 1e9+1e6, now.AddDate(0, 3, 0)), ""},
+		"it outruns us":           {hour(1e9, 1e8, 1e9+4e6, 1e8+1e5, 1e9+4e6, now.AddDate(0, 3, 0)), "may be deleted from 2027-03-09 on"},
+		"ended long ago and slow": {hour(1e9, 1e8, 1e9, 1e8+10, 1e9, now.AddDate(0, -1, 0)), "may be deleted from 2026-11-06 on"},
+	} {
+		if tt.want == "" && tt.risk != "" || !strings.Contains(tt.risk, tt.want) {
+			t.Errorf("%s: %q, want %q", name, tt.risk, tt.want)
+		}
+	}
+}
