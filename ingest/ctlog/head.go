@@ -153,6 +153,9 @@ func ParseHead(info Info, raw []byte) (*Head, error) {
 	if len(raw) > maxHead {
 		return nil, fmt.Errorf("%w: a head of %d bytes", ErrTooLarge, len(raw))
 	}
+	if isArchiveURL(info.URL) { // its head may be in the words of either protocol
+		return parseArchivedHead(info, raw, key)
+	}
 	if info.Kind == RFC6962 {
 		return parseSTH(raw, key)
 	}

@@ -38,6 +38,7 @@ type client struct {
 	http    *http.Client
 	timeout time.Duration
 	maxBody int64 // of answers that hold entries
+	once    bool  // a connection serves one request
 }
 
 // request says what to get and how much of it to accept.
@@ -47,6 +48,9 @@ type request struct {
 	limit  int64  // bytes of body, after decompression
 	accept string // Accept-Encoding
 	raw    bool   // leave a gzip body compressed: decode does it
+	url    string // absolute: where a redirect led, in place of base and path
+	from   int64  // with n: the first byte wanted
+	n      int64  // bytes of the file wanted; 0 = all of it
 	reuse  bool   // decode keeps nothing of the body: its memory may be used again
 }
 
@@ -54,6 +58,11 @@ type request struct {
 type answer struct {
 	body []byte
 	gzip bool // body is gzip-compressed; only if request.raw
+
+	// Of a byte range only.
+	total int64  // bytes of the whole file
+	tag   string // ETag or Last-Modified: the version that the range is of
+	url   string // where it came from, if that is not where it was asked for
 }
 
 const (
@@ -97,11 +106,20 @@ func (c *client) get(ctx context.Context, q request, decode func(*answer) error)
 
 // fetch sends the request and reads the body. It fills out but Latency.
 func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+q.path, nil)
+	target, want := c.base+q.path, http.StatusOK
+	if q.url != "" {
+		target = q.url
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		out.Err = err
 		return nil, err
 	}
+	if q.n > 0 {
+		want = http.StatusPartialContent
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.from, q.from+q.n-1))
+	}
+	req.Close = c.once
 	req.Header.Set("User-Agent", c.ua)
 	// Set by ourselves, so that the transport does not decompress behind our
 	// back: limits, and the tile's bytes as received, depend on it.
@@ -118,7 +136,10 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 	defer resp.Body.Close()
 	out.Status = resp.StatusCode
 	out.RetryAfter = parseRetryAfter(resp.Header, time.Now())
-	if resp.StatusCode != http.StatusOK {
+	if q.n > 0 && resp.StatusCode == http.StatusOK {
+		return nil, answerErrorf("answer", "the server sends the whole file when it is asked for a part (Range); download the archive and read it as file:")
+	}
+	if resp.StatusCode != want {
 		return nil, c.statusError(ctx, q.path, resp, out)
 	}
 
@@ -149,11 +170,14 @@ func (c *client) fetch(ctx context.Context, q request, out *Outcome) (*answer, e
 		out.Err = fmt.Errorf("reading body: %w", err)
 		return nil, out.Err
 	}
-	if isGzip && !q.raw {
+	if isGzip && !q.raw && q.n == 0 {
 		if body, err = gunzip(nil, body, q.limit); err != nil {
 			return nil, err
 		}
 		isGzip = false
+	}
+	if q.n > 0 {
+		return rangeAnswer(q, resp, body, isGzip)
 	}
 	return &answer{body: body, gzip: isGzip}, nil
 }

@@ -17,7 +17,7 @@ type Options struct {
 	// Pacer gives every request its slot; nil = no pacing.
 	Pacer Pacer
 
-	// Transport makes the requests; nil = NewTransport(AllowPrivate, true).
+	// Transport makes the requests; nil = NewTransport(AllowPrivate, !NoKeepAlive).
 	// A transport of one's own must keep the rules of NewTransport.
 	Transport http.RoundTripper
 
@@ -40,6 +40,20 @@ type Options struct {
 	// extension: archives of RFC 6962 logs, and RFC 6962 logs that serve tiles
 	// too. An index that is there must be right all the same.
 	AllowNoIndex bool
+
+	// AllowFile permits file: URLs. Set it for logs that the user's own
+	// configuration names, never for those of a log list: a list must not be
+	// able to make us read local files.
+	AllowFile bool
+
+	// Archive says that an https URL is a tile directory that was a log once.
+	// file: URLs and .zip are archives without it.
+	Archive bool
+
+	// NoKeepAlive opens a connection for every request, which some logs ask of
+	// their clients. Logs of one host that share a Transport should agree: a
+	// connection that another one left open is used.
+	NoKeepAlive bool
 }
 
 // New returns a client for a log. It makes no request. info.ID may be zero; it
@@ -62,7 +76,13 @@ func New(info Info, o Options) (Log, error) {
 	if info.ID != id {
 		return nil, fmt.Errorf("log %s: its ID %x is not the SHA-256 of its key (%x)", quote(info.Name), info.ID, id)
 	}
-	if info.URL, err = cleanURL(info.URL, o.AllowHTTP); err != nil {
+	switch {
+	case !isFileURL(info.URL):
+		info.URL, err = cleanURL(info.URL, o.AllowHTTP)
+	case !o.AllowFile:
+		err = fmt.Errorf("log %s at %s: %w", quote(info.Name), quote(info.URL), ErrFileURL)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if info.TileURL != "" {
@@ -91,7 +111,7 @@ func New(info Info, o Options) (Log, error) {
 		o.Pacer = unpaced{}
 	}
 	if o.Transport == nil {
-		o.Transport = NewTransport(o.AllowPrivate, true)
+		o.Transport = NewTransport(o.AllowPrivate, !o.NoKeepAlive)
 	}
 	c := &client{
 		base:    info.URL,
@@ -99,10 +119,14 @@ func New(info Info, o Options) (Log, error) {
 		pacer:   o.Pacer,
 		timeout: o.Timeout,
 		maxBody: o.MaxBody,
+		once:    o.NoKeepAlive,
 		http: &http.Client{
 			Transport:     o.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+	}
+	if o.Archive || isArchiveURL(info.URL) {
+		return newArchive(info, key, c, o)
 	}
 	switch info.Kind {
 	case RFC6962:
@@ -112,13 +136,13 @@ func New(info Info, o Options) (Log, error) {
 		}
 		tiles := *c
 		tiles.base = info.TileURL
-		return &hybridLog{l, &staticLog{info: info, key: key, c: &tiles, noIndex: true}}, nil
+		return &hybridLog{l, &staticLog{info: info, key: key, c: &tiles, maxBody: o.MaxBody, noIndex: true}}, nil
 	case Static:
 		origin, err := checkpointOrigin(info.SubmissionURL)
 		if err != nil {
 			return nil, fmt.Errorf("log %s: %w", quote(info.Name), err)
 		}
-		return &staticLog{info: info, key: key, origin: origin, c: c, noIndex: o.AllowNoIndex}, nil
+		return &staticLog{info: info, key: key, origin: origin, c: c, maxBody: o.MaxBody, noIndex: o.AllowNoIndex}, nil
 	}
 	return nil, fmt.Errorf("log %s: protocol %d is not known", quote(info.Name), info.Kind)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/bits"
 	"net/http"
 	"strconv"
@@ -28,8 +29,10 @@ type staticLog struct {
 	info    Info
 	key     stdcrypto.PublicKey
 	origin  string
-	c       *client
-	noIndex bool // entries need no leaf_index
+	c       getter
+	maxBody int64 // of a data tile
+	noIndex bool  // entries need no leaf_index
+	rebuild bool  // hash tiles that are not there are computed from what is
 }
 
 func (l *staticLog) Info() Info { return l.info }
@@ -80,13 +83,13 @@ func (l *staticLog) Entries(ctx context.Context, from, to, treeSize uint64) (*Ba
 // dataTile fetches the data tile n, of which the first width entries are published.
 func (l *staticLog) dataTile(ctx context.Context, n, width uint64) (b *Batch, err error) {
 	first := n * tileWidth
-	q := request{class: ClassData, path: "tile/data/" + tilePath(n, width), limit: l.c.maxBody, accept: gzipOrPlain, raw: true}
+	q := request{class: ClassData, path: "tile/data/" + tilePath(n, width), limit: l.maxBody, accept: gzipOrPlain, raw: true}
 	err = l.c.get(ctx, q, func(a *answer) error {
 		// A file server over a log's bucket sends compressed tiles without
 		// saying so. No plain tile begins like gzip: its timestamp would be
 		// 72 million years ahead.
 		gz := a.gzip || bytes.HasPrefix(a.body, []byte{0x1f, 0x8b})
-		entries, indexed, err := decodeTile(first, a.body, gz, l.c.maxBody)
+		entries, indexed, err := decodeTile(first, a.body, gz, l.maxBody)
 		if err != nil {
 			return err
 		}
@@ -119,7 +122,7 @@ func (l *staticLog) Frontier(ctx context.Context, size uint64, head *Head) (*Fro
 		begin += 1 << level
 		rest -= 1 << level
 	}
-	t := &tileReader{ctx: ctx, l: l}
+	t := &tileReader{ctx: ctx, l: l, budget: maxRebuilt}
 	hashes, err := tlog.TileHashReader(tlog.Tree{N: int64(head.Size), Hash: tlog.Hash(head.Root)}, t).ReadHashes(indexes)
 	if t.err != nil {
 		return nil, t.err
@@ -139,6 +142,8 @@ type tileReader struct {
 	ctx context.Context
 	l   *staticLog
 	err error // why a tile could not be had, as opposed to proven
+
+	budget int // tiles that may still be read
 }
 
 func (t *tileReader) Height() int                     { return tileHeight }
@@ -147,7 +152,7 @@ func (t *tileReader) SaveTiles([]tlog.Tile, [][]byte) {}
 func (t *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	data := make([][]byte, len(tiles))
 	for i, tile := range tiles {
-		if data[i], t.err = t.l.hashTile(t.ctx, tile); t.err != nil {
+		if data[i], t.err = t.l.anyTile(t.ctx, tile, &t.budget); t.err != nil {
 			return nil, t.err
 		}
 	}
@@ -189,12 +194,18 @@ func (l *staticLog) Issuer(ctx context.Context, fingerprint Hash) (der []byte, e
 // isGone reports whether a tile is not there. Object stores that may not list
 // their keys say 403 for 404.
 func isGone(err error) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
 	s, ok := errors.AsType[*StatusError](err)
 	return ok && (s.Code == http.StatusNotFound || s.Code == http.StatusForbidden || s.Code == http.StatusGone)
 }
 
 // notYet marks a 404 of a tile that a signed head covers as ErrNotYet.
 func notYet(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrNotYet, err)
+	}
 	if s, ok := errors.AsType[*StatusError](err); ok && s.Code == http.StatusNotFound {
 		return fmt.Errorf("%w: %w", ErrNotYet, err)
 	}
