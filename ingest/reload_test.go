@@ -59,15 +59,26 @@ func (f *following) set(logs ...Follow) {
 // await waits, in fake time, until a log is in a state.
 func (f *following) await(name, state string) LogStatus {
 	f.t.Helper()
+	return f.awaitThat(name, func(l LogStatus) bool { return l.State == state })
+}
+
+// awaitEntries waits until so many entries of a log are delivered and verified.
+func (f *following) awaitEntries(name string, n uint64) LogStatus {
+	f.t.Helper()
+	return f.awaitThat(name, func(l LogStatus) bool { return l.Delivered == n && l.Verified == n })
+}
+
+func (f *following) awaitThat(name string, ok func(LogStatus) bool) LogStatus {
+	f.t.Helper()
 	for range 3600 {
 		for _, l := range f.Status().Logs {
-			if l.Name == name && l.State == state {
+			if l.Name == name && ok(l) {
 				return l
 			}
 		}
 		time.Sleep(time.Second)
 	}
-	f.t.Fatalf("%s was not %s in an hour: %+v", name, state, f.Status().Logs)
+	f.t.Fatalf("%s did not get there in an hour: %+v", name, f.Status().Logs)
 	return LogStatus{}
 }
 
@@ -127,8 +138,7 @@ func TestSetLogs(t *testing.T) {
 			grow(t, one, 200)
 			moved := redial(t, one, "https://moved.ctappliance.test/", func(i *ctlog.Info) { i.Name = "renamed" })
 			a.set(tailOf(moved), tailOf(other))
-			a.await("renamed", "caught up")
-			if st := a.Status().Logs[0]; st.URL != "https://moved.ctappliance.test/" || len(st.Spans) != 1 || st.Delivered != 500 || st.Verified != 500 {
+			if st := a.awaitEntries("renamed", 500); st.URL != "https://moved.ctappliance.test/" || len(st.Spans) != 1 {
 				t.Errorf("after the move: %+v", st)
 			}
 			a.set(tailOf(moved)) // the other one is left out
@@ -138,7 +148,7 @@ func TestSetLogs(t *testing.T) {
 				t.Errorf("a log that is left out was copied up to %d", top)
 			}
 			a.set(tailOf(moved), tailOf(other)) // and comes back
-			if st := a.await("other", "caught up"); st.Delivered != 800 || len(st.Spans) != 1 {
+			if st := a.awaitEntries("other", 800); len(st.Spans) != 1 {
 				t.Errorf("after it came back: %+v", st)
 			}
 			for _, l := range []*testLog{one, other} {
@@ -200,8 +210,7 @@ func TestSetLogsInTheMiddle(t *testing.T) {
 				}
 			}()
 			<-done
-			st := a.await(l.client.Info().Name, "caught up")
-			if st.Delivered != 3_000 || st.Verified != 3_000 || len(st.Spans) != 1 {
+			if st := a.awaitEntries(l.client.Info().Name, 3_000); len(st.Spans) != 1 {
 				t.Errorf("%+v", st)
 			}
 			a.end()
@@ -239,8 +248,9 @@ func TestSetLogsWhileAppending(t *testing.T) {
 		a.set(tailOf(moved))
 		time.Sleep(time.Minute)
 		close(goOn)
-		if st := a.await(l.client.Info().Name, "caught up"); st.Delivered != 900 || a.Status().Delivery.Rows != 900 {
-			t.Errorf("%+v", a.Status())
+		a.awaitEntries(l.client.Info().Name, 900)
+		if d := a.Status().Delivery; d.Rows != 900 {
+			t.Errorf("%+v", d)
 		}
 		if err := sink.check(l.id, 0, 900); err != nil {
 			t.Error(err)
@@ -369,15 +379,9 @@ func TestTailAndHistory(t *testing.T) {
 			}
 			c.Logs[0].Spans[0].History = true // an afterthought
 			b := follow(t, c, sink)
-			for range 3600 {
-				if st := b.Status().Logs[0]; st.Delivered == 1_000 && st.Verified == 1_000 {
-					break
-				}
-				time.Sleep(time.Second)
-			}
-			st := b.Status().Logs[0]
+			st := b.awaitEntries(name, 1_000)
 			b.end()
-			if len(st.Spans) != 2 || st.Spans[0].To != 900 || st.Verified != 1_000 {
+			if len(st.Spans) != 2 || st.Spans[0].To != 900 {
 				t.Errorf("%+v", st)
 			}
 			if err := sink.check(l.id, 0, 1_000); err != nil {
