@@ -165,6 +165,12 @@ func (s *Server) commit(b *block, n int, died func()) {
 		put := func() {
 			s.seq++
 			p.Seq = s.seq
+			if s.o.Lean {
+				b.table.forget()
+				if p.entries != nil {
+					p.Rows = nil
+				}
+			}
 			b.table.parts = append(b.table.parts, p)
 		}
 		steps := []func(){put, publish}
@@ -178,6 +184,11 @@ func (s *Server) commit(b *block, n int, died func()) {
 		}
 		steps[1]()
 	}
+}
+
+// forget is what Options.Lean makes of the parts before a new one.
+func (t *table) forget() {
+	t.parts = slices.DeleteFunc(t.parts, func(p *Part) bool { return p.entries == nil })
 }
 
 // partitionOf returns the partition of a DateTime64 of 3 or 0 digits.

@@ -90,7 +90,7 @@ func (s *Server) check(st Statement, params url.Values) {
 		if s.ids[st.QueryID] {
 			s.complain("query id " + st.QueryID + " was sent twice")
 		}
-		s.ids[st.QueryID] = true
+		s.ids[strings.Clone(st.QueryID)] = true
 	}
 	for name, want := range map[string]string{"async_insert": "0", "max_insert_threads": "1", "optimize_on_insert": "0", "max_partitions_per_insert_block": "0"} {
 		if params.Get(name) != want {

@@ -21,6 +21,11 @@ type Options struct {
 	PublishFirst bool // tokens are published before the part is committed
 	NoSync       bool // says that it syncs, and does not: 30 s of parts are lost with the power
 	Wobble       bool // the start time differs by a second from question to question
+
+	// Lean forgets what was inserted but for log, index and hash of the
+	// ledger's rows, the newest part of every other table, and meta: for long
+	// runs whose memory is looked at. It cannot say what is orphaned.
+	Lean bool
 }
 
 // Server is one ClickHouse, over all its lives. All methods may be called
