@@ -1,6 +1,7 @@
 package ctlog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -63,16 +64,18 @@ func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64
 	if !ok {
 		return nil, false, notInArchive(path, "the archive")
 	}
-	where := "the archive"
+	where, missing, opened := "the archive", error(nil), false
 	for _, name := range s.candidates(what) {
 		z, err := s.acquire(ctx, class, name)
 		if isGone(err) {
 			where = "the archive, which has no " + name
+			missing = cmp.Or(missing, err)
 			continue
 		}
 		if err != nil {
 			return nil, false, err
 		}
+		opened = true
 		e, ok := z.index.find(what)
 		if !ok {
 			s.release(z)
@@ -82,6 +85,10 @@ func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64
 		body, gz, err := z.index.read(ctx, class, z.r, e, limit)
 		s.release(z)
 		return body, gz, err
+	}
+	if !opened && missing != nil && what.meta != "" {
+		// Not an archive that lacks something, but none at all.
+		return nil, false, answerErrorf("archive", "%s is not there: %v", quote(s.first), missing)
 	}
 	return nil, false, notInArchive(path, where)
 }
