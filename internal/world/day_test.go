@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"ctappliance/ingest"
+	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
 	"ctappliance/schema"
@@ -59,9 +59,9 @@ type day struct {
 	w      *World
 	srv    *storetest.Server
 	a      *ingest.Appliance
-	list   []byte // as the appliance knows it
+	lists  *catalog.Catalog
 	pacers map[string]*pace.Pacer
-	known  map[ctlog.Hash]ingest.Follow
+	known  map[ctlog.Hash]ingest.Follow // all that were ever followed
 	series []point
 	began  time.Time
 }
@@ -111,6 +111,14 @@ func (d *day) run() {
 		t.Fatal(err)
 	}
 	defer sink.Close()
+	d.lists, err = catalog.Open(catalog.Options{Transport: d.w.Transport(), Refresh: *dayLength / 24,
+		Sources: []catalog.Source{{Name: "google", URL: ListURL, SigURL: SigURL, Key: d.w.ListKey()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.lists.Refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
 	d.a, err = ingest.Open(ingest.Config{Dir: dir, Sink: sink, Logs: d.follows(), FlushInterval: 30 * time.Second, PollInterval: time.Minute, AuditInterval: 6 * time.Hour,
 		WAL: wal.Options{SegmentSize: 4 << 20, Budget: 256 << 20}})
 	if err != nil {
@@ -118,11 +126,18 @@ func (d *day) run() {
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- d.a.Run(ctx) }()
+	listed := make(chan error, 1)
+	go func() {
+		listed <- d.lists.Run(ctx, func() {
+			if err := d.a.SetLogs(ctx, d.follows()); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		})
+	}()
 	acted := make(chan error, 1)
 	go func() { acted <- d.w.Run(ctx, *dayLength) }()
 	for n := 0; n < 48; n++ {
 		time.Sleep(*dayLength / 48)
-		d.refresh(ctx)
 		d.sample()
 	}
 	if err := <-acted; err != nil {
@@ -138,6 +153,9 @@ func (d *day) run() {
 	d.print()
 	d.check()
 	cancel()
+	if err := <-listed; err != nil {
+		t.Error(err)
+	}
 	if err := <-ran; err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("running: %v", err)
 	}
@@ -146,37 +164,24 @@ func (d *day) run() {
 	}
 }
 
-// refresh has the appliance follow a new list.
-func (d *day) refresh(ctx context.Context) {
-	if list, _ := d.w.List(); bytes.Equal(list, d.list) {
-		return
-	}
-	if err := d.a.SetLogs(ctx, d.follows()); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// follows is the set of logs that the present list asks for, and those that it
-// does not know any more: they may have entries that are not copied.
+// follows is the set of logs that the lists ask for, and those that they do
+// not know any more: they may have entries that are not copied.
 func (d *day) follows() []ingest.Follow {
-	raw, sig := d.w.List()
-	if err := ctlog.VerifyList(raw, sig, d.w.ListKey()); err != nil {
-		d.t.Fatal(err)
+	listed := d.lists.Logs()
+	if len(listed) < 50 {
+		d.t.Fatalf("the lists have %d logs", len(listed))
 	}
-	list, err := ctlog.ParseList(raw)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.list = raw
-	for _, info := range list.Logs {
-		if !info.Follow() {
-			delete(d.known, info.ID)
+	for _, l := range listed {
+		old, ok := d.known[l.ID]
+		decision := catalog.Rules{}.Decide(l, time.Now())
+		switch {
+		case !decision.Follow:
+			delete(d.known, l.ID)
+			continue
+		case ok && reflect.DeepEqual(old.Log.Info(), l.Info):
 			continue
 		}
-		if old, ok := d.known[info.ID]; ok && reflect.DeepEqual(old.Log.Info(), info) {
-			continue
-		}
-		host, _, err := address(info.URL)
+		host, _, err := address(l.URL)
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -185,11 +190,15 @@ func (d *day) follows() []ingest.Follow {
 			p = pace.New(pace.Options{})
 			d.pacers[host] = p
 		}
-		client, err := ctlog.New(info, ctlog.Options{UserAgent: "ctappliance-test (test@ctappliance.test)", Pacer: p.Share(), Transport: d.w.Transport()})
+		client, err := ctlog.New(l.Info, ctlog.Options{UserAgent: "ctappliance-test (test@ctappliance.test)", Pacer: p.Share(), Transport: d.w.Transport()})
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		d.known[info.ID] = ingest.Follow{Log: client, Pace: p, Spans: []ingest.Request{{To: ingest.Forever}}}
+		span := ingest.Request{To: ingest.Forever}
+		if l.ID[0]%2 == 0 {
+			span = ingest.Request{Start: ingest.StartNow, To: ingest.Forever, History: true}
+		}
+		d.known[l.ID] = ingest.Follow{Log: client, Pace: p, Spans: []ingest.Request{span}, Why: decision.Why}
 	}
 	return slices.Collect(maps.Values(d.known))
 }
