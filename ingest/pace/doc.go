@@ -15,27 +15,20 @@
 //     without a refusal, until the first refusal.
 //   - Refusal (429, or 503 with Retry-After): the whole domain is frozen for
 //     Retry-After plus up to a tenth, or, where there is none, for 1.5 spacings
-//     doubling with every refused canary up to five minutes. The first refusal
-//     of an epoch lowers the rate to 0.95 of it, and to 0.85 where no growth
-//     has been seen to hold since the last one; refusals of requests that were
-//     already on their way when the pacer reacted lower nothing.
-//   - After that the rate grows by a fiftieth per hundred answers, at least a
-//     second and ten times what the last refusal cost apart; by more after
-//     eight, and after sixteen, such steps without a refusal.
+//     doubling with every refused canary up to five minutes. Requests that were
+//     on their way when the pacer reacted cause no further reaction; a refused
+//     canary means "wait", never "lower the rate".
+//   - The limit is between the highest rate that has held and the lowest that
+//     was refused. That bracket is searched, and its upper end tried again, as
+//     often as a budget of refusals allows: a small share of the requests, and
+//     a still smaller one where a refusal blocks for a while.
 //   - Failures that are no refusals (5xx, resets, HTML) lower the rate by 0.7
-//     once per epoch when they are more than a twentieth of the last window,
-//     but not below one request in ten seconds. They say nothing about the
-//     limit: once there are answers again, the rate grows as at start-up until
-//     it is where it was.
+//     once per epoch when they are more than a twentieth of the last window.
+//     They say nothing about the limit: the rate comes back with the answers.
 //   - Requests that we broke off ourselves count as nothing.
 //   - Requests in flight are capped.
 //
 // Polls of heads are served before data (their class is [ctlog.ClassHead]), so
-// that a backlog cannot blind the appliance.
-//
-// # Limits
-//
-// This is stepwise growth with multiplicative decrease: it stays within a few
-// per cent of a limit it has found, and keeps asking. A controller that
-// measures the delivered rate can replace it behind [ctlog.Pacer].
+// that a backlog cannot blind the appliance; but not two in a row while data
+// waits. The logs of a domain take turns (see [Pacer.Share]).
 package pace

@@ -2,7 +2,6 @@ package pace
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -14,94 +13,84 @@ import (
 type Options struct {
 	Start       float64 // requests per second to begin with; default 8
 	Max         float64 // hard cap in requests per second; 0 = none
-	MaxInFlight int     // default 64
+	MaxInFlight int     // default 512
 	State       *State  // what a former life has learnt; nil = nothing
 }
 
-// State is what a pacer has learnt, for the next life.
-type State struct {
-	Rate  float64   `json:"rate"`  // requests per second
-	Limit float64   `json:"limit"` // found limit in requests per second; 0 = none met
-	At    time.Time `json:"at"`
-}
-
-// State returns what the pacer has learnt so far.
-func (p *Pacer) State() State {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return State{Rate: p.rate, At: time.Now()}
-}
-
-// Share returns a turnstile into the domain for one log: shares take turns, so
-// that one log's backlog does not starve another log of the same host.
-func (p *Pacer) Share() ctlog.Pacer { return p }
-
-const (
-	defaultStart    = 8
-	defaultInFlight = 64
-	minRate         = 1.0 / 300 // one request in five minutes
-	maxRate         = 100_000
-	maxFreeze       = 5 * time.Minute
-	maxPenalty      = time.Minute
-	timerSlack      = 2 * time.Millisecond
-	failureFloor    = 0.1 // requests per second below which failures do not push the rate
-)
-
 // Pacer is the turnstile of one rate domain.
 type Pacer struct {
-	o Options
+	mu   sync.Mutex
+	law  *law
+	own  *share // of those who call the Pacer itself
+	wake chan struct{}
+	turn *waiter // who watches the clock
 
-	mu       sync.Mutex
-	rate     float64   // requests per second
-	next     time.Time // no launch before it
-	frozen   time.Time // no launch before it either: set by refusals
-	inFlight int
-	waiting  [2][]*waiter // heads first, then the rest; FIFO each
-	turn     *waiter      // who watches the clock
-	wake     chan struct{}
-	epoch    int // grows with every reaction; tickets remember theirs
-
-	startup  bool
-	good     float64 // the rate before failures lowered it; 0 if they did not
-	answers  int     // since the last change of rate
-	changed  time.Time
-	steps    int           // of growth since the last reaction to a refusal
-	penalty  time.Duration // what the last refusal cost
-	canary   int           // refusals in a row
-	window   int           // answers and failures in the present window
-	failures int
-	refusals uint64
-	requests uint64
+	heads  queue    // polls of heads, of all shares
+	shares []*share // those with waiters, in the order of their turns
+	polled bool     // the last launch was a head's
 }
 
-type waiter struct{ ready chan struct{} }
+// share is one log's way into the domain.
+type share struct {
+	p     *Pacer
+	queue queue
+}
 
-// New returns a pacer in its start-up mode.
+type waiter struct {
+	ready chan struct{}
+	share *share
+	head  bool
+}
+
+// queue is a FIFO that can be left.
+type queue []*waiter
+
+func (q *queue) take() *waiter {
+	w := (*q)[0]
+	(*q)[0] = nil
+	if *q = (*q)[1:]; len(*q) == 0 {
+		*q = nil
+	}
+	return w
+}
+
+func (q *queue) leave(w *waiter) {
+	for i, other := range *q {
+		if other == w {
+			*q = append((*q)[:i:i], (*q)[i+1:]...)
+			return
+		}
+	}
+}
+
+// New returns a pacer that knows what o tells it.
 func New(o Options) *Pacer {
-	if o.Start <= 0 {
-		o.Start = defaultStart
-	}
-	if o.MaxInFlight <= 0 {
-		o.MaxInFlight = defaultInFlight
-	}
-	p := &Pacer{o: o, rate: o.Start, startup: true, wake: make(chan struct{}, 1)}
-	p.rate = p.clamp(p.rate)
+	p := &Pacer{wake: make(chan struct{}, 1)}
+	p.law = newLaw(o, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), time.Now())
+	p.own = &share{p: p}
 	return p
 }
+
+// Share returns a turnstile into the domain for one log. Shares with waiters
+// take turns, so that one log's backlog does not starve another log of the
+// same host. The Pacer itself is a share too, of those who call it.
+func (p *Pacer) Share() ctlog.Pacer { return &share{p: p} }
 
 // Acquire waits for a turn, a free place in flight and the clock. It returns
 // ctx's error if that ends first.
 func (p *Pacer) Acquire(ctx context.Context, class ctlog.Class) (ctlog.Ticket, error) {
-	w := &waiter{ready: make(chan struct{})}
-	queue := 1
-	if class == ctlog.ClassHead {
-		queue = 0
-	}
+	return p.own.Acquire(ctx, class)
+}
+
+// Acquire is Pacer.Acquire for one log.
+func (s *share) Acquire(ctx context.Context, class ctlog.Class) (ctlog.Ticket, error) {
+	p := s.p
+	w := &waiter{ready: make(chan struct{}), share: s, head: class == ctlog.ClassHead}
 	p.mu.Lock()
-	if now := time.Now(); p.turn == nil && p.next.Before(now) {
-		p.next = now // nobody waits: an idle domain has not saved up launches
+	if p.turn == nil {
+		p.law.arrive(time.Now())
 	}
-	p.waiting[queue] = append(p.waiting[queue], w)
+	p.enter(w)
 	p.elect()
 	p.mu.Unlock()
 
@@ -115,20 +104,16 @@ func (p *Pacer) Acquire(ctx context.Context, class ctlog.Class) (ctlog.Ticket, e
 	for {
 		p.mu.Lock()
 		now := time.Now()
-		wait := max(p.next.Sub(now), p.frozen.Sub(now))
-		if wait <= 0 && p.inFlight < p.o.MaxInFlight {
-			t := p.launch(now)
+		wait := p.law.wait(now)
+		if wait == 0 {
+			t := &ticket{p: p, tag: p.law.launch(now)}
+			p.polled = w.head
 			p.turn = nil
 			p.elect()
 			p.mu.Unlock()
 			return t, nil
 		}
-		full := p.inFlight >= p.o.MaxInFlight
 		p.mu.Unlock()
-
-		if wait <= 0 && !full {
-			continue
-		}
 		if !p.watch(ctx, wait) {
 			p.leave(w)
 			return nil, ctx.Err()
@@ -154,22 +139,39 @@ func (p *Pacer) watch(ctx context.Context, wait time.Duration) bool {
 	return true
 }
 
-// elect gives the turn to the first waiter, if nobody has it.
-func (p *Pacer) elect() {
-	if p.turn != nil {
+func (p *Pacer) enter(w *waiter) {
+	if w.head {
+		p.heads = append(p.heads, w)
 		return
 	}
-	for q := range p.waiting {
-		if len(p.waiting[q]) > 0 {
-			p.turn = p.waiting[q][0]
-			p.waiting[q] = p.waiting[q][1:]
-			close(p.turn.ready)
-			return
-		}
+	if len(w.share.queue) == 0 {
+		p.shares = append(p.shares, w.share)
 	}
+	w.share.queue = append(w.share.queue, w)
 }
 
-// leave takes w out of the queue, or passes its turn on.
+// elect gives the turn to the next waiter, if nobody has it: heads first, but
+// not two in a row while data waits; then the shares in turn.
+func (p *Pacer) elect() {
+	switch {
+	case p.turn != nil:
+		return
+	case len(p.heads) > 0 && (!p.polled || len(p.shares) == 0):
+		p.turn = p.heads.take()
+	case len(p.shares) > 0:
+		s := p.shares[0]
+		p.shares = append(p.shares[:0], p.shares[1:]...)
+		p.turn = s.queue.take()
+		if len(s.queue) > 0 {
+			p.shares = append(p.shares, s)
+		}
+	default:
+		return
+	}
+	close(p.turn.ready)
+}
+
+// leave takes w out of its queue, or passes its turn on.
 func (p *Pacer) leave(w *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,166 +180,52 @@ func (p *Pacer) leave(w *waiter) {
 		p.elect()
 		return
 	}
-	for q := range p.waiting {
-		for i, other := range p.waiting[q] {
-			if other == w {
-				p.waiting[q] = append(p.waiting[q][:i:i], p.waiting[q][i+1:]...)
-				return
-			}
+	if w.head {
+		p.heads.leave(w)
+		return
+	}
+	w.share.queue.leave(w)
+	if len(w.share.queue) > 0 {
+		return
+	}
+	for i, s := range p.shares {
+		if s == w.share {
+			p.shares = append(p.shares[:i], p.shares[i+1:]...)
+			return
 		}
 	}
 }
 
-// launch books a request that leaves now.
-func (p *Pacer) launch(now time.Time) *ticket {
-	gap := (0.995 + 0.01*rand.Float64()) / p.rate
-	// What is late by the timer's coarseness is caught up with. What is late
-	// for another reason, a freeze or too many in flight, is not: limits that
-	// know no burst refuse it.
-	if late := now.Add(-timerSlack); p.next.Before(late) {
-		p.next = late
-	}
-	if p.next.Before(p.frozen) {
-		p.next = p.frozen
-	}
-	p.next = p.next.Add(time.Duration(gap * float64(time.Second)))
-	p.inFlight++
-	p.requests++
-	return &ticket{p: p, epoch: p.epoch}
-}
-
 type ticket struct {
-	p     *Pacer
-	epoch int
-	once  sync.Once
+	p    *Pacer
+	tag  tag
+	once sync.Once
 }
 
 // Done reports the request's end. Only the first call counts.
-func (t *ticket) Done(o ctlog.Outcome) { t.once.Do(func() { t.p.done(t.epoch, o) }) }
+func (t *ticket) Done(o ctlog.Outcome) { t.once.Do(func() { t.p.done(t.tag, o) }) }
 
-func (p *Pacer) done(epoch int, o ctlog.Outcome) {
+func (p *Pacer) done(t tag, o ctlog.Outcome) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inFlight--
-	now := time.Now()
-	switch {
-	case o.Status == 429 || o.Status == 503 && o.RetryAfter > 0:
-		p.refused(now, epoch, o.RetryAfter)
-	case errors.Is(o.Err, context.Canceled):
-		// We broke it off ourselves.
-	case o.Err != nil || o.Status == 0 || o.Status >= 500:
-		p.failed(now, epoch)
-	default:
-		p.answered(now)
-	}
+	p.law.done(time.Now(), t, o)
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// SetLimits puts other hard caps in force, for the launches from now on: the
+// rate in requests per second (0 = none), and the requests in flight (0 = the
+// default). What has been learnt stays.
+func (p *Pacer) SetLimits(maxRate float64, maxInFlight int) {
+	p.mu.Lock()
+	p.law.setLimits(time.Now(), maxRate, maxInFlight)
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// nudge makes whoever watches the clock look again.
+func (p *Pacer) nudge() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (p *Pacer) answered(now time.Time) {
-	p.canary = 0
-	p.answers++
-	p.roll()
-	need, grow, rest := 100, 1.02, max(time.Second, 10*p.penalty)
-	switch {
-	case p.startup || p.rate < p.good:
-		need, grow, rest = 10, 1.5, time.Second
-	case p.steps >= 16:
-		grow = 1.2 // the limit is not where it was
-	case p.steps >= 8:
-		grow = 1.05
-	}
-	if p.answers < need || now.Sub(p.changed) < rest {
-		return
-	}
-	p.steps++
-	rate := p.rate * grow
-	if !p.startup && p.rate < p.good && rate >= p.good {
-		rate, p.good = p.good, 0
-	}
-	p.set(now, rate)
-}
-
-func (p *Pacer) refused(now time.Time, epoch int, retryAfter time.Duration) {
-	p.refusals++
-	lower := 0.95
-	if p.startup || p.steps == 0 {
-		lower = 0.85 // no rate below this one has been seen to hold
-	}
-	p.startup, p.good = false, 0
-	freeze := retryAfter + time.Duration(rand.Float64()*0.1*float64(retryAfter))
-	if epoch == p.epoch {
-		if p.canary == 0 {
-			p.set(now, p.rate*lower)
-			p.steps = 0
-		}
-		p.canary++
-		p.epoch++
-	}
-	if retryAfter <= 0 {
-		doublings := min(max(p.canary-1, 0), 16)
-		freeze = min(time.Duration(1.5/p.rate*float64(time.Second))<<doublings, maxFreeze)
-	}
-	p.penalty = min(freeze, maxPenalty)
-	if until := now.Add(freeze); until.After(p.frozen) {
-		p.frozen = until
-	}
-}
-
-func (p *Pacer) failed(now time.Time, epoch int) {
-	p.failures++
-	p.roll()
-	if epoch == p.epoch && p.window >= 20 && p.failures*20 > p.window {
-		p.startup = false
-		p.epoch++
-		p.window, p.failures = 0, 0
-		p.good = max(p.good, p.rate)
-		p.set(now, max(p.rate*0.7, min(p.rate, failureFloor)))
-	}
-}
-
-// roll counts one more outcome, forgetting half of the past every 200.
-func (p *Pacer) roll() {
-	if p.window++; p.window > 200 {
-		p.window /= 2
-		p.failures /= 2
-	}
-}
-
-func (p *Pacer) set(now time.Time, rate float64) {
-	p.rate = p.clamp(rate)
-	p.answers = 0
-	p.changed = now
-	// The launch that was planned at the old rate moves with the new one.
-	if latest := now.Add(time.Duration(1.005 / p.rate * float64(time.Second))); p.next.After(latest) {
-		p.next = latest
-	}
-}
-
-func (p *Pacer) clamp(rate float64) float64 {
-	if p.o.Max > 0 {
-		rate = min(rate, p.o.Max)
-	}
-	return min(max(rate, minRate), maxRate)
-}
-
-// Snapshot is what status says of a rate domain.
-type Snapshot struct {
-	Rate     float64       `json:"rate"`      // requests per second allowed now
-	Startup  bool          `json:"startup"`   // no limit met yet
-	Frozen   time.Duration `json:"frozen"`    // until the next launch, after a refusal
-	InFlight int           `json:"in_flight"` // requests on their way
-	Requests uint64        `json:"requests"`
-	Refusals uint64        `json:"refusals"`
-	Limit    float64       `json:"limit"`            // found limit in requests per second; 0 = none met
-	Refused  time.Time     `json:"refused,omitzero"` // when the last request was refused
-}
-
-// Snapshot returns the pacer's present state.
-func (p *Pacer) Snapshot() Snapshot {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Snapshot{Rate: p.rate, Startup: p.startup, Frozen: max(0, time.Until(p.frozen)), InFlight: p.inFlight, Requests: p.requests, Refusals: p.refusals}
 }

