@@ -49,7 +49,7 @@ func (r Rules) Decide(l Listed, now time.Time) Decision {
 	case !named:
 		return no("no include rule names it")
 	case l.State == "pending" && !pendingAsked:
-		return no("pending in %s; include it with state=pending", strings.Join(l.Lists, ", "))
+		return no("%s; include it with state=pending", lists(&l))
 	case l.Test && !testAsked:
 		return no("a test log; include it with test=true")
 	}
