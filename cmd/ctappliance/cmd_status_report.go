@@ -74,7 +74,8 @@ type reporter struct {
 	mu    sync.Mutex
 	disk  []diskSample
 	marks []walMark
-	eras  [2]era // the older one is what Recent counts from
+	grain time.Duration // least distance of marks
+	eras  [2]era        // the older one is what Recent counts from
 }
 
 type diskSample struct {
@@ -128,17 +129,22 @@ func (r *reporter) sample(now time.Time, free int64, known bool, st ingest.Statu
 			r.disk = r.disk[1:]
 		}
 	}
-	if n := len(r.marks); n == 0 || r.marks[n-1].next < st.WAL.NextSeq {
-		r.marks = append(r.marks, walMark{now, st.WAL.NextSeq})
-	} else {
+	switch n := len(r.marks); {
+	case n > 0 && r.marks[n-1].next >= st.WAL.NextSeq:
 		r.marks[n-1].at = now // nothing was written since
+	case n == 0 || now.Sub(r.marks[n-1].at) >= r.grain:
+		r.marks = append(r.marks, walMark{now, st.WAL.NextSeq})
 	}
 	// Only the newest mark at or below what is delivered tells something.
 	delivered := st.WAL.NextSeq - st.WAL.Undelivered
 	for len(r.marks) > 1 && r.marks[1].next <= delivered {
 		r.marks = r.marks[1:]
 	}
+	if len(r.marks) == 1 {
+		r.grain = 0
+	}
 	if len(r.marks) > maxMarks { // the store has been away for hours: coarser will do
+		r.grain = max(2*r.grain, 2*sampleEvery)
 		thin := r.marks[:0]
 		for i, m := range r.marks {
 			if i%2 == 0 || i == len(r.marks)-1 {

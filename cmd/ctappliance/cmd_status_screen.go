@@ -1,0 +1,509 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"ctappliance/ingest"
+)
+
+// display is what a screen of the status may look like.
+type display struct {
+	width  int // columns
+	rows   int // lines to show at most; 0: all
+	colour bool
+}
+
+const (
+	minColumns  = 100 // narrower ones wrap
+	fileColumns = 160 // where nobody says how wide it is
+)
+
+// displayOf asks the terminal, if out is one.
+func displayOf(out io.Writer) display {
+	f, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return display{width: fileColumns}
+	}
+	d := display{width: fileColumns, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	if width, rows, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+		d.width, d.rows = max(width, minColumns), rows
+	}
+	return d
+}
+
+// shade is how a line stands out.
+type shade int
+
+const (
+	unshaded shade = iota
+	bold
+	yellow
+	red
+)
+
+var shades = [...]string{bold: "\x1b[1m", yellow: "\x1b[33m", red: "\x1b[31m"}
+
+// screen collects lines. What it prints of them is printable, whatever they
+// quote.
+type screen struct{ lines []screenLine }
+
+type screenLine struct {
+	text  string
+	shade shade
+}
+
+func (s *screen) add(sh shade, format string, args ...any) {
+	s.lines = append(s.lines, screenLine{onScreen(fmt.Sprintf(format, args...)), sh})
+}
+
+// print writes the lines; before each end of line it writes eol.
+func (s *screen) print(out io.Writer, d display, eol string) error {
+	var b strings.Builder
+	for _, l := range s.lines {
+		if d.colour && l.shade != unshaded {
+			b.WriteString(shades[l.shade] + l.text + "\x1b[0m" + eol + "\n")
+			continue
+		}
+		b.WriteString(l.text + eol + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// printStatus is the screen that people look at.
+func printStatus(out io.Writer, st *applianceStatus) error {
+	d := displayOf(out)
+	return statusScreen(st, time.Now(), d.width).print(out, d, "")
+}
+
+// statusScreen draws the status as of now: the whole above, then the logs, what
+// needs attention first, then what is wrong in words.
+func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
+	s := &screen{}
+	logs := slices.Clone(st.Logs)
+	slices.SortStableFunc(logs, func(a, b ingest.LogStatus) int {
+		return cmp.Or(cmp.Compare(attention(&a), attention(&b)), cmp.Compare(a.Operator, b.Operator), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	s.head(st, now)
+	s.add(unshaded, "")
+	errorsShown := s.table(st, logs, now, width)
+	s.add(unshaded, "")
+	s.audit(st)
+	s.words(st, logs, now, errorsShown)
+	return s
+}
+
+// attention ranks a log: the smaller, the sooner somebody should look.
+func attention(l *ingest.LogStatus) int {
+	switch {
+	case l.Halted != "":
+		return 0
+	case l.Risk != "":
+		return 1
+	case l.State == "retrying":
+		return 2
+	case !l.Heads.BehindSince.IsZero() || l.Audit != nil && (l.Audit.Missing > 0 || l.Audit.Doubled > 0):
+		return 3
+	case l.State == "following":
+		return 4
+	case l.State == "waiting":
+		return 5
+	case l.State == "done":
+		return 7
+	}
+	return 6
+}
+
+func behind(l *ingest.LogStatus) uint64 { return l.Wanted - min(l.Delivered, l.Wanted) }
+
+// head draws what concerns all logs.
+func (s *screen) head(st *applianceStatus, now time.Time) {
+	if st.Running {
+		alarms, sh := "", bold
+		if n := len(st.Alarms); n > 0 {
+			alarms, sh = fmt.Sprintf("; ALARMS: %d, see below", n), red
+		}
+		s.add(sh, "running   pid %d, since %s (%s); %s%s", st.PID, st.Since.In(now.Location()).Format("2006-01-02 15:04:05"), brief(ago(now, st.Since)), states(st.Logs), alarms)
+	} else {
+		s.add(yellow, "stopped   figures as of the last flush; %s", states(st.Logs))
+	}
+	line, sh := fmt.Sprintf("wal       %s in %d segments", size(st.WAL.Bytes), st.WAL.Segments), unshaded
+	if st.WAL.Budget > 0 {
+		line += fmt.Sprintf(", %s of its budget of %s", share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)), size(st.WAL.Budget))
+	}
+	if st.Running {
+		line += fmt.Sprintf("; %s records undelivered", count(st.WAL.Undelivered))
+		if st.WAL.Undelivered > 0 && st.Oldest >= 0 {
+			line += fmt.Sprintf(", the oldest for %s", brief(st.Oldest))
+		}
+	}
+	if st.WAL.Stalled != "" {
+		line, sh = line+", FETCHING WAITS: "+printable(st.WAL.Stalled), red
+	}
+	s.add(sh, "%s", line)
+	if st.Running {
+		line, sh = fmt.Sprintf("delivery  %s rows since start, %s/s", count(st.Delivery.Rows), perSecond(st.Delivery.Rate)), unshaded
+		if !st.Delivery.Last.IsZero() {
+			line += fmt.Sprintf(", last %s ago", brief(ago(now, st.Delivery.Last)))
+		}
+		if st.Delivery.InsertErrors > 0 {
+			line += fmt.Sprintf(", %s insert errors, %s rows inserted again", count(st.Delivery.InsertErrors), count(st.Delivery.Reinserted))
+		}
+		if st.Delivery.Trouble != "" {
+			line, sh = line+", WAITS: "+printable(st.Delivery.Trouble), red
+		}
+		s.add(sh, "%s", line)
+	}
+	s.store(st)
+	s.disk(&st.Disk)
+	if m := st.Memory; m.Appliance > 0 {
+		line = "memory    " + size(m.Appliance)
+		if m.Engine > 0 {
+			line += fmt.Sprintf(", and %s of the engine", size(m.Engine))
+		}
+		s.add(unshaded, "%s", line)
+	}
+	for _, l := range st.Lists {
+		s.list(&l, now)
+	}
+}
+
+// states counts the logs by state, those that need attention first.
+func states(logs []ingest.LogStatus) string {
+	type group struct{ rank, n int }
+	groups := map[string]*group{}
+	for i := range logs {
+		g := groups[logs[i].State]
+		if g == nil {
+			g = &group{rank: attention(&logs[i])}
+			groups[logs[i].State] = g
+		}
+		g.rank, g.n = min(g.rank, attention(&logs[i])), g.n+1
+	}
+	var names []string
+	for name := range groups {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(groups[a].rank, groups[b].rank), cmp.Compare(a, b))
+	})
+	line := fmt.Sprintf("%d logs", len(logs))
+	if len(logs) == 1 {
+		line = "1 log"
+	}
+	for i, name := range names {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		line += fmt.Sprintf("%s%d %s", sep, groups[name].n, printable(name))
+	}
+	return line
+}
+
+func (s *screen) store(st *applianceStatus) {
+	e := st.Engine
+	if e == nil {
+		return
+	}
+	line, sh := fmt.Sprintf("store     embedded engine %s, %s at %s", printable(e.Version), e.State, printable(e.URL)), unshaded
+	if e.PID != 0 {
+		line += fmt.Sprintf(", pid %d", e.PID)
+	} else {
+		sh = yellow
+	}
+	if e.Restarts > 0 {
+		line += fmt.Sprintf(", restarts: %d", e.Restarts)
+		if e.LastError != "" {
+			line += ", the last because of " + printable(e.LastError)
+		}
+	}
+	s.add(sh, "%s", line)
+	if note := setAside(st); note != "" {
+		s.add(yellow, "          %s", note)
+	}
+}
+
+func (s *screen) disk(d *diskStatus) {
+	if d.Size == 0 {
+		return
+	}
+	line, sh := fmt.Sprintf("disk      %s of %s free", size(d.Free), size(d.Size)), unshaded
+	switch {
+	case d.Window == 0:
+		line += ", how long it lasts is not known yet"
+	case d.Lasts < 0:
+		line += fmt.Sprintf(", did not shrink in the last %s", brief(d.Window))
+	default:
+		line += fmt.Sprintf(", shrinks by %s a day (seen over %s): lasts %s", size(int64(min(d.Growth*86400, 1<<62))), brief(d.Window), brief(d.Lasts))
+		if d.Lasts < 3*86400 {
+			sh = yellow
+		}
+	}
+	s.add(sh, "%s", line)
+}
+
+func (s *screen) list(l *listStatus, now time.Time) {
+	line, sh := "list      "+printable(first(l.Name, l.From)), unshaded
+	if l.Version != "" {
+		line += " " + printable(l.Version)
+	}
+	if !l.At.IsZero() {
+		line += " of " + l.At.UTC().Format(time.DateOnly)
+	}
+	if l.Signed {
+		line += ", signed"
+	}
+	if !l.Read.IsZero() {
+		line += fmt.Sprintf(", read %s ago", brief(ago(now, l.Read)))
+	}
+	line += fmt.Sprintf(": %d of %d logs followed", l.Followed, l.Logs)
+	if l.Error != "" {
+		line, sh = line+"; NOT REFRESHED: "+printable(l.Error), yellow
+	}
+	s.add(sh, "%s", line)
+}
+
+// table draws a line per log and one for all. It reports whether there was
+// room for their last errors.
+func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Time, width int) (withErrors bool) {
+	const names, last = 0, 12
+	rows := [][]string{{"log", "kind", "state", "head", "verified", "delivered", "behind", "lag", "entries/s", "ETA", "limit/s", "refused", "last error"}}
+	var total ingest.LogStatus
+	var recent recentStatus
+	for i := range logs {
+		l := &logs[i]
+		r, known := st.Recent[l.ID]
+		if !known && l.Pace != nil {
+			r = recentStatus{l.Pace.Requests, l.Pace.Refusals}
+		}
+		recent.Requests, recent.Refusals = recent.Requests+r.Requests, recent.Refusals+r.Refusals
+		left := brief(l.ETA)
+		if l.ETA == 0 {
+			left = "now"
+		}
+		rows = append(rows, []string{"", printable(l.Kind), printable(l.State), count(l.Head), count(l.Verified), count(l.Delivered), count(behind(l)),
+			brief(l.Lag), perSecond(l.Rate), left, limit(l), share(r.Refusals, r.Requests), lastError(l, now)})
+		total.Head += l.Head
+		total.Verified += l.Verified
+		total.Delivered += l.Delivered
+		total.Wanted += l.Wanted
+		total.Rate += l.Rate
+		total.Lag = max(total.Lag, l.Lag)
+		if total.ETA = max(total.ETA, l.ETA); l.ETA < 0 {
+			total.ETA = math.Inf(1)
+		}
+	}
+	if len(logs) > 1 {
+		left := brief(total.ETA)
+		if total.ETA == 0 {
+			left = "now"
+		} else if math.IsInf(total.ETA, 1) {
+			left = "?"
+		}
+		rows = append(rows, []string{"", "", "", count(total.Head), count(total.Verified), count(total.Delivered), count(behind(&total)),
+			brief(total.Lag), perSecond(total.Rate), left, "", share(recent.Refusals, recent.Requests), ""})
+	}
+	widths := make([]int, last)
+	rest, gap := width, 2
+	measure := func() {
+		rest = width
+		for i := names + 1; i < last; i++ {
+			widths[i] = 0
+			for _, row := range rows {
+				widths[i] = max(widths[i], len(row[i]))
+			}
+			rest -= widths[i]
+		}
+	}
+	// Names get what they want, up to 40, then the gaps, then the errors. Where
+	// it is narrow, headings give way first.
+	wanted := len("log")
+	for _, n := range shortNames(logs, 40) {
+		wanted = max(wanted, len(n))
+	}
+	measure()
+	if rest-2*(last-1) < wanted {
+		gap = 1
+	}
+	if rest-gap*(last-1) < wanted {
+		copy(rows[0], []string{"log", "kind", "state", "head", "verif", "deliv", "behind", "lag", "rate", "ETA", "limit", "refus"})
+		measure()
+	}
+	rest -= gap * (last - 1)
+	widths[names] = max(min(wanted, rest), 12)
+	rest -= widths[names] + gap
+	withErrors = rest >= 24
+	for i, n := range shortNames(logs, widths[names]) {
+		rows[i+1][names] = n
+	}
+	if len(logs) > 1 {
+		rows[len(rows)-1][names] = cut(fmt.Sprintf("all %d", len(logs)), widths[names])
+	}
+	for i, row := range rows {
+		var b strings.Builder
+		for c := range last {
+			if c > 0 {
+				b.WriteString(strings.Repeat(" ", gap))
+			}
+			format := "%*s"
+			if c <= 2 {
+				format = "%-*s"
+			}
+			fmt.Fprintf(&b, format, widths[c], row[c])
+		}
+		if withErrors && row[last] != "" {
+			b.WriteString(strings.Repeat(" ", gap) + cut(row[last], rest))
+		}
+		sh := unshaded
+		switch {
+		case i == 0 || i > len(logs):
+			sh = bold
+		case attention(&logs[i-1]) <= 1:
+			sh = red
+		case attention(&logs[i-1]) <= 3:
+			sh = yellow
+		}
+		s.add(sh, "%s", strings.TrimRight(b.String(), " "))
+	}
+	return withErrors
+}
+
+// limit is the rate, in requests per second, that the log's host allows, as far
+// as it was found.
+func limit(l *ingest.LogStatus) string {
+	switch {
+	case l.Pace == nil:
+		return "-"
+	case l.Pace.Limit > 0:
+		return perSecond(l.Pace.Limit)
+	case l.Pace.Startup:
+		return "none"
+	}
+	return perSecond(l.Pace.Rate)
+}
+
+// lastError is what went wrong with a log lately, in few words.
+func lastError(l *ingest.LogStatus, now time.Time) string {
+	switch {
+	case l.Halted != "":
+		return printable(l.Halted)
+	case l.LastError != "" && (l.State == "retrying" || ago(now, l.ErrorAt) < 3600):
+		return brief(ago(now, l.ErrorAt)) + " ago: " + printable(l.LastError)
+	case l.Pace != nil && l.Pace.Frozen > time.Second:
+		return "refused, asked again in " + brief(l.Pace.Frozen.Seconds())
+	}
+	return ""
+}
+
+// maxErrors is how many errors of logs are told in words, where the table had
+// no room.
+const maxErrors = 10
+
+// words says what is wrong.
+func (s *screen) words(st *applianceStatus, logs []ingest.LogStatus, now time.Time, errorsShown bool) {
+	told, more := 0, 0
+	for i := range logs {
+		l := &logs[i]
+		if l.Halted != "" {
+			s.add(red, "HALTED %s: %s", printable(l.Name), printable(l.Halted))
+			if l.Evidence != "" {
+				s.add(unshaded, "  what it sent is kept in %s; after looking at it, 'run --resume-halted' goes on", quotePath(l.Evidence))
+			}
+			continue
+		}
+		if l.Risk != "" {
+			s.add(red, "RISK %s: %s", printable(l.Name), printable(l.Risk))
+		}
+		if since := l.Heads.BehindSince; !since.IsZero() {
+			s.add(yellow, "%s: shows smaller heads than it signed before, since %s", printable(l.Name), since.In(now.Location()).Format("2006-01-02 15:04:05"))
+		} else if e := lastError(l, now); e != "" && l.LastError != "" && !errorsShown {
+			if told == maxErrors {
+				more++
+				continue
+			}
+			told++
+			s.add(unshaded, "%s: last error %s", printable(l.Name), e)
+		}
+	}
+	if more > 0 {
+		s.add(unshaded, "and %d more logs with errors; --json has all", more)
+	}
+	for _, a := range st.Alarms {
+		s.add(red, "ALARM %s", printable(a))
+	}
+}
+
+// setAside says that the engine has put parts away that it could not read. An
+// insert that was cut off leaves such parts too, and then nothing is missing.
+func setAside(st *applianceStatus) string {
+	if st.Engine == nil || st.Engine.SetAside == 0 {
+		return ""
+	}
+	first := ""
+	if len(st.Engine.Broken) > 0 {
+		first = ", " + printable(st.Engine.Broken[0]) + " first"
+	}
+	return fmt.Sprintf("%d broken parts were set aside%s; 'ctappliance verify' says whether rows are missing, --repair fetches them again", st.Engine.SetAside, first)
+}
+
+// verdict is the audits' verdict over all logs.
+func verdict(logs []ingest.LogStatus) (all ingest.Verdict, audited int) {
+	for i := range logs {
+		v := logs[i].Audit
+		if v == nil {
+			continue
+		}
+		all.Error = first(all.Error, v.Error)
+		all.Problems = append(all.Problems, v.Problems...)
+		if v.At.IsZero() {
+			continue
+		}
+		audited++
+		all.Entries += v.Entries
+		all.Missing += v.Missing
+		all.Doubled += v.Doubled
+		all.Found += v.Found
+		all.Tiles += v.Tiles
+		all.At = latest(all.At, v.At)
+	}
+	return all, audited
+}
+
+// audit draws the audits' verdict.
+func (s *screen) audit(st *applianceStatus) {
+	all, audited := verdict(st.Logs)
+	if audited == 0 {
+		s.add(unshaded, "audit     none in this life yet; 'ctappliance verify' makes one")
+	} else {
+		sh := unshaded
+		if all.Missing > 0 || all.Doubled > 0 {
+			sh = red
+		}
+		s.add(sh, "audit     %s entries of %d logs, %s missing, %s doubled, %s tiles fetched again; proven at %s", count(all.Entries), audited,
+			count(all.Missing), count(all.Doubled), strconv.Itoa(all.Tiles), all.At.UTC().Format(time.RFC3339))
+		if mended := all.Found - min(all.Missing+all.Doubled, all.Found); mended > 0 {
+			s.add(unshaded, "          %s entries were missing or doubled since start and have been mended", count(mended))
+		}
+	}
+	for i, p := range all.Problems {
+		if i == 5 {
+			s.add(yellow, "          and %d more; --json has all", len(all.Problems)-i)
+			break
+		}
+		s.add(yellow, "          %s", printable(p))
+	}
+	if all.Error != "" {
+		s.add(yellow, "          could not be carried through: %s", printable(all.Error))
+	}
+}
