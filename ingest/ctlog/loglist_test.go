@@ -61,6 +61,9 @@ func TestRealLogLists(t *testing.T) {
 			} else if client.Info().ID != l.ID {
 				t.Errorf("%s: Info differs", l.Name)
 			}
+			if l.StateSince.IsZero() || l.StateSince.Location() != time.UTC || l.Test || (l.State == "readonly") != (l.FinalSize > 0 && l.FinalRoot != Hash{}) {
+				t.Errorf("%s: %s since %v, final size %d, test %v", l.Name, l.State, l.StateSince, l.FinalSize, l.Test)
+			}
 			if (l.Kind == Static) != (l.SubmissionURL != "") {
 				t.Errorf("%s: %v, submission %q", l.Name, l.Kind, l.SubmissionURL)
 			}
@@ -169,6 +172,121 @@ func TestLogProblems(t *testing.T) {
 	if _, err := New(Info{ID: other.id, Key: l.spki, URL: "https://ct.test.local/"}, Options{UserAgent: testUA}); err == nil {
 		t.Error("New accepted an ID that is not the key's")
 	}
+}
+
+// TestListStates: what stands beside a state, as lists have it, as Apple has
+// it, and as nobody should.
+func TestListStates(t *testing.T) {
+	l := newFakeLog(t, 0, false)
+	root := bytes.Repeat([]byte{7}, 32)
+	b64 := base64.StdEncoding.EncodeToString(root)
+	since := time.Date(2025, 9, 18, 17, 20, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name, state, extra string
+		want               Info // State, StateSince, FinalSize, FinalRoot, Test
+		problem            string
+	}{
+		{"usable", `{"usable":{"timestamp":"2025-09-18T17:20:00Z"}}`, "", Info{State: "usable", StateSince: since}, ""},
+		{"another zone", `{"usable":{"timestamp":"2025-09-18T19:20:00+02:00"}}`, "", Info{State: "usable", StateSince: since}, ""},
+		{"read-only", `{"readonly":{"timestamp":"2025-09-18T17:20:00Z","final_tree_head":{"sha256_root_hash":"` + b64 + `","tree_size":77}}}`, "",
+			Info{State: "readonly", StateSince: since, FinalSize: 77, FinalRoot: Hash(root)}, ""},
+		{"a final head of a usable log", `{"usable":{"final_tree_head":{"sha256_root_hash":"` + b64 + `","tree_size":77}}}`, "", Info{State: "usable"}, ""},
+		{"half a final head", `{"readonly":{"timestamp":"2025-09-18T17:20:00Z","final_tree_head":{"tree_size":77}}}`, "", Info{State: "readonly", StateSince: since}, ""},
+		{"a short root", `{"readonly":{"final_tree_head":{"sha256_root_hash":"AAAA","tree_size":77}}}`, "", Info{State: "readonly"}, ""},
+		{"an absurd size", `{"readonly":{"final_tree_head":{"sha256_root_hash":"` + b64 + `","tree_size":18446744073709551615}}}`, "", Info{State: "readonly"}, ""},
+		{"a negative size", `{"readonly":{"final_tree_head":{"sha256_root_hash":"` + b64 + `","tree_size":-1}}}`, "", Info{State: "readonly"}, ""},
+		{"a bad date", `{"retired":{"timestamp":"yesterday"}}`, "", Info{State: "retired"}, ""},
+		{"Apple", `{"qualified":{"timestamp":"2025-09-18T17:20:00Z","version":14}}`, `,"tls_only":true,"dns":"x.test","previous_operators":[{"name":"Old","end_time":"2020-01-01T00:00:00Z"}]`,
+			Info{State: "qualified", StateSince: since}, ""},
+		{"a word of the future", `{"quarantined":{"timestamp":"2025-09-18T17:20:00Z","why":[1,2]}}`, "", Info{State: "quarantined", StateSince: since}, ""},
+		{"no state", `null`, "", Info{}, ""},
+		{"production", `{"usable":{}}`, `,"log_type":"prod"`, Info{State: "usable"}, ""},
+		{"test", `{"usable":{}}`, `,"log_type":"test"`, Info{State: "usable", Test: true}, ""},
+		{"two", `{"readonly":{"final_tree_head":{"sha256_root_hash":"` + b64 + `","tree_size":77}},"usable":{"timestamp":"2025-09-18T17:20:00Z"}}`, "", Info{}, "more than one state"},
+		{"a state that is a word", `"usable"`, "", Info{}, "not of the log list schema"},
+		{"an interval that is none", `{"usable":{}}`, `,"temporal_interval":{"start_inclusive":"soon"}`, Info{State: "usable"}, "not of the log list schema"},
+		{"a long state", `{"` + strings.Repeat("x", 300) + `":{}}`, "", Info{State: strings.Repeat("x", 200)}, "its state has more than 200 bytes"},
+	} {
+		text := fmt.Sprintf(`{"assetVersion":32,"assetVersionV2":1013,"version":4,"operators":[{"name":"Op","logs":[{"description":"L","key":%q,"log_id":%q,"url":"https://ct.test.local/x/","state":%s%s}]}]}`,
+			base64.StdEncoding.EncodeToString(l.spki), base64.StdEncoding.EncodeToString(l.id[:]), c.state, c.extra)
+		list, err := ParseList([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if list.Serial != 1013 || list.Version != "4" || !list.Timestamp.IsZero() {
+			t.Errorf("%s: %+v", c.name, list)
+		}
+		got := list.Logs[0]
+		if (c.problem == "") != (got.Problem == "") || !strings.Contains(got.Problem, c.problem) {
+			t.Errorf("%s: problem %q", c.name, got.Problem)
+		}
+		if got.State != c.want.State || !got.StateSince.Equal(c.want.StateSince) || got.FinalSize != c.want.FinalSize || got.FinalRoot != c.want.FinalRoot || got.Test != c.want.Test {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestOneBadEntry: an entry that is not of the schema, or only stands in the
+// way, spoils no other.
+func TestOneBadEntry(t *testing.T) {
+	l := newFakeLog(t, 0, false)
+	key, id := base64.StdEncoding.EncodeToString(l.spki), base64.StdEncoding.EncodeToString(l.id[:])
+	fine := fmt.Sprintf(`{"description":"Fine","key":%q,"log_id":%q,"url":"https://ct.test.local/x/","state":{"usable":{}}}`, key, id)
+	for _, bad := range []string{
+		`7`, `null`, `[]`, `{"mmd":"x"}`, `{"key":"no base64!"}`, `{"key":7}`, `{"log_id":"AAAA"}`, `{"description":{}}`,
+		fmt.Sprintf(`{"key":%q,"log_id":%q,"url":"https://ct.example.com/bogus/"}`, key, id),
+		fmt.Sprintf(`{"key":%q,"log_id":"AAAA","url":"https://ct.test.local/x/"}`, key),
+		fmt.Sprintf(`{"key":%q,"log_id":%q,"url":"https://ct.test.local/%s/"}`, key, id, strings.Repeat("x", 600)),
+		fmt.Sprintf(`{"description":%q,"key":%q,"log_id":%q,"url":"https://ct.test.local/x/"}`, strings.Repeat("é", 200), key, id),
+	} {
+		list, err := ParseList([]byte(`{"operators":[{"name":"Op","logs":[` + bad + `,` + fine + `]}]}`))
+		if err != nil {
+			t.Errorf("%.80s: %v", bad, err)
+			continue
+		}
+		if got := list.Logs[0]; got.Problem == "" || strings.Contains(got.Problem, "\n") || len(got.Problem) > 400 || len(got.Name) > maxListName || len(got.URL) > maxListURL {
+			t.Errorf("%.80s: %+v", bad, got)
+		}
+		if got := list.Logs[1]; got.Problem != "" || !got.Follow() || got.Name != "Fine" {
+			t.Errorf("%.80s: the other one: %+v", bad, got)
+		}
+	}
+}
+
+// FuzzParseList: no list crashes, and what is followed has an identity and a
+// place.
+func FuzzParseList(f *testing.F) {
+	seedFiles(f, func(b []byte) { f.Add(b[:min(len(b), 12<<10)]) }, "loglists/*.json", "captured-local/static/log.v3.json")
+	l := newFakeLog(f, 0, false)
+	b, _ := json.Marshal(map[string]any{"version": 4, "assetVersion": 1, "operators": []any{map[string]any{"name": "Op", "logs": []any{
+		map[string]any{"key": l.spki, "log_id": l.id[:], "url": "https://ct.test.local/", "state": map[string]any{"readonly": map[string]any{"final_tree_head": map[string]any{"tree_size": 3, "sha256_root_hash": l.id[:]}}}},
+		map[string]any{"key": l.spki, "monitoring_url": "https://ct.test.local/", "submission_url": "https://ct.test.local/"},
+	}}}})
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := ParseList(data)
+		if err != nil {
+			if s := err.Error(); strings.ContainsAny(s, "\n\x1b") || len(s) > 500 {
+				t.Errorf("%q", s)
+			}
+			return
+		}
+		for _, l := range list.Logs {
+			if strings.ContainsAny(l.Problem, "\n\x1b") || len(l.Problem) > 500 || len(l.Name) > maxListName || len(l.URL) > maxListURL || len(l.State) > maxListName {
+				t.Errorf("%+v", l)
+			}
+			if !l.Follow() {
+				continue
+			}
+			if l.ID != sha256.Sum256(l.Key) {
+				t.Errorf("%+v", l)
+			}
+			if _, err := New(l, Options{UserAgent: testUA, AllowHTTP: true}); err != nil {
+				t.Errorf("%+v: %v", l, err)
+			}
+		}
+	})
 }
 
 // TestOwnMetadata: log.v3.json is one log and no list.
