@@ -21,7 +21,6 @@ import (
 
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
-	"ctappliance/ingest/pace"
 )
 
 func backfillCommand() *cli.Command {
@@ -69,15 +68,17 @@ func backfill(c *cli.Context) error {
 	if end != 0 && end <= start {
 		return usagef("end: %d is not behind start %d; [start, end) would be empty", end, start)
 	}
-	list, err := cfg.loadList()
+	known, err := cfg.knownLogs()
 	if err != nil {
 		return err
 	}
-	info, err := cfg.resolveLog(c.Context, 0, list)
+	hosts := newHosts(cfg)
+	listed, err := cfg.resolveLog(c.Context, 0, known, hosts)
 	if err != nil {
 		return &usageError{err}
 	}
-	client, pacer, err := (&pacers{c: cfg, byHost: map[string]*pace.Pacer{}}).client(info)
+	info := listed.Info
+	client, pacer, err := hosts.client(info)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -145,14 +146,14 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 		}
 	}
 	if !strings.Contains(l.URL, "://") {
-		list, err := c.loadList()
+		known, err := c.knownLogs()
 		if err != nil {
 			return err
 		}
-		if list == nil {
+		if known == nil {
 			return usagef("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", quote(l.URL))
 		}
-		info, err := ctlog.Find(list.Logs, l.URL)
+		info, err := findListed(known, l.URL)
 		if err != nil {
 			return usagef("--log-url: %w", err)
 		}

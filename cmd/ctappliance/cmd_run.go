@@ -15,9 +15,11 @@ import (
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
-		Usage: "follow the chosen logs for ever",
-		Description: "Follows every configured log: history first to last, then what is added. It may be stopped and\n" +
-			"killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is doing.",
+		Usage: "follow logs for ever",
+		Description: "Follows all logs that matter, by the log lists of Google and Apple, or those that the configuration\n" +
+			"names; 'ctappliance logs' says which and why. A contact address is all that must be configured. It may be\n" +
+			"stopped and killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is\n" +
+			"doing; 'ctappliance reload' (or SIGHUP) puts a changed configuration in force.",
 		Flags: append([]cli.Flag{resumeHaltedFlag()}, configFlags()...),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, true)
@@ -28,24 +30,35 @@ func runCommand() *cli.Command {
 			for _, w := range cfg.Warnings {
 				log.Warn(w)
 			}
-			logs, err := cfg.follows(c.Context)
+			ctx, stop := context.WithCancel(c.Context)
+			defer stop()
+			hup := hangups(ctx, stop)
+			f := newFleet(cfg, log)
+			f.reread = func() (*Config, error) { return configured(c, true) }
+			logs, err := f.begin(ctx)
 			if err != nil {
-				return err
+				return stoppedAtStart(ctx, err)
 			}
 			if err := cfg.makeDataDir(); err != nil {
 				return err
 			}
-			err = cfg.runPipeline(c.Context, logs, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
+			err = cfg.runPipeline(ctx, logs, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
 				pc.ResumeHalted = c.Bool(resumeHalted)
-				cfg.servesMetrics = true
-				return nil
+				cfg.servesMetrics, cfg.fleet = true, f
+				return func(ctx context.Context, a *ingest.Appliance) { f.run(ctx, a, hup) }
 			})
-			if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
-				return nil // told to stop while it was starting
-			}
-			return err
+			return stoppedAtStart(ctx, err)
 		},
 	}
+}
+
+// stoppedAtStart drops the error that only says that we were told to stop while
+// starting.
+func stoppedAtStart(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 const resumeHalted = "resume-halted"
@@ -104,12 +117,17 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		return a.Run(ctx)
 	})
 	report := &reporter{dir: cfg.DataDir, pipeline: a.Status, engine: s.engine}
+	reload := func(context.Context) (applied, error) { return applied{}, errNoReload }
+	if f := cfg.fleet; f != nil {
+		report.lists = f.listStatuses
+		reload = func(ctx context.Context) (applied, error) { return f.reload(ctx, a) }
+	}
 	g.Go(func() error {
 		report.run(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		err := serveControl(ctx, cfg.DataDir, a, s.engine, report.status)
+		err := serveControl(ctx, cfg.DataDir, a, s.engine, report.status, reload)
 		if err != nil {
 			stop()
 		}

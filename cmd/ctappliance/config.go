@@ -1,5 +1,7 @@
 package main
 
+import "log/slog"
+
 // Config is everything that a user can set. A key is declared once, here:
 // where its value lies, its name, unit, default, range and meaning. Flags,
 // environment variables, the YAML loader, `check --print-config` and
@@ -45,6 +47,9 @@ type Config struct {
 	Warnings []string // what is odd but not wrong, for the caller to log
 
 	servesMetrics bool // this command does: see listenMetrics
+
+	level *slog.LevelVar // of every logger made of this configuration; a reload sets it
+	fleet *fleet         // the logs of run; nil for other commands
 
 	origins map[string]string // key → the key as the user typed it; see Config.label
 }
@@ -111,8 +116,8 @@ type ListSource struct {
 
 // FollowConfig says which logs of the lists are followed, and from where.
 type FollowConfig struct {
-	Include []string `key:"include" live:"yes" doc:"Rules, of which a log of the lists must match one to be followed; empty: all match. A rule is conditions joined by spaces or commas in quotes: operator=…, name=…, url=…, kind=rfc6962 or static, state=…, interval=…, list=…."`
-	Exclude []string `key:"exclude" live:"yes" doc:"Rules; a log of the lists that matches one is not followed."`
+	Include []string `key:"include" live:"yes" doc:"Rules, of which a log of the lists must meet one to be followed; empty: all do. See [rules](#rules). Each flag is one rule; the environment holds one, or a list: [rule, rule]."`
+	Exclude []string `key:"exclude" live:"yes" doc:"Rules; a log of the lists that meets one is not followed."`
 	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: see start of logs. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it."`
 }
 
@@ -138,8 +143,8 @@ type LimitConfig struct {
 	Operator    string  `key:"operator" doc:"Operator as the log lists call it; max-qps and max-in-flight then hold for all its hosts together, beside what is set for each."`
 	MaxQPS      float64 `key:"max-qps" default:"0" min:"0.001" max:"100000" zero:"no limit known" doc:"Requests per second that are never exceeded."`
 	MaxInFlight int     `key:"max-in-flight" default:"0" min:"1" max:"1024" zero:"no limit known" doc:"Requests under way at once at most, over all logs of the host or operator."`
-	StartQPS    float64 `key:"start-qps" default:"0" min:"0.001" max:"100000" zero:"8, or what is built in" doc:"Requests per second to begin with, where nothing was learnt yet. Only of a host."`
-	KeepAlive   string  `key:"keep-alive" default:"auto" choices:"auto,on,off" doc:"Whether connections are used for more than one request. auto is on, but off for hosts whose operators ask for that (*.digicert.com, which also begin at 1 request per second). Only of a host."`
+	StartQPS    float64 `key:"start-qps" default:"0" min:"0.001" max:"100000" zero:"8, or what is built in for the host" doc:"Requests per second to begin with, where nothing was learnt yet. Only of a host."`
+	KeepAlive   string  `key:"keep-alive" default:"auto" choices:"auto,on,off" doc:"Whether connections are used for more than one request. auto is on, but off for hosts whose operators ask for that (*.digicert.com, where requests also begin at one in four seconds). Only of a host."`
 }
 
 // MetricsConfig is about the HTTP listener of run.

@@ -141,9 +141,34 @@ If anything is wrong with the new configuration, or a key without the mark is ch
 			table(k.items)
 		}
 	}
+	b.WriteString(ruleReference)
 	b.WriteString("\n## Example\n\n```yaml\n" + exampleConfig + "```\n")
 	return b.String()
 }
+
+const ruleReference = `
+## Which logs of the lists are followed
+
+` + "`ctappliance logs`" + ` shows what is followed and why, ` + "`logs --all`" + ` also what is not. Never followed, whatever rules say: retired and rejected logs, entries that contradict themselves or stand for no log (placeholders).
+Pending and test logs only where an include rule asks for them. A read-only log is followed to its final tree head and closed.
+A log that vanishes from all lists is followed until its backlog is copied. A log is known by its key: one that is renamed or moves goes on where it was.
+
+### Rules
+
+A rule is one or more terms between commas or spaces, all of which must hold. Double quotes keep together what has commas or spaces; ` + "`|`" + ` separates alternatives; ` + "`*`" + ` stands for anything; names are compared without case, quotes, dots, dashes and spaces.
+
+| term | is met by |
+|---|---|
+| ` + "`operator=google\\|apple`" + ` | a part of the operator's name |
+| ` + "`name=argon2026h1`, or the word alone" + ` | a part of the log's name |
+| ` + "`url=ct.your-domain.org`" + ` | a host, or a host and the beginning of a path, of the log's URLs |
+| ` + "`id=a1b2c3d4`" + ` | the log ID, hex (eight digits or more of it) or base64 |
+| ` + "`state=readonly`" + ` | usable, qualified, readonly, pending |
+| ` + "`kind=static`" + ` | rfc6962, static |
+| ` + "`interval=2026-07..2027-01`" + ` | logs for certificates that expire in that time; a year, a month, a day, or two of them |
+| ` + "`list=google`" + ` | the name of a list: google, apple, the host of its URL, or its file's name without the ending |
+| ` + "`test=true`" + ` | logs for trying out |
+`
 
 // exampleConfig is printed in the reference and read by TestConfigExample.
 const exampleConfig = `contact: ct@your-domain.org

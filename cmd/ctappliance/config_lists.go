@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"ctappliance/ingest/catalog"
 )
 
 // followsLists reports whether the logs of the lists are followed, beside
@@ -68,6 +70,16 @@ func (c *Config) checkLists(r *report) {
 		}
 	}
 	c.Follow.Start.check(r, "follow.start")
+	for i, rule := range c.Follow.Include {
+		if _, err := catalog.ParseRules([]string{rule}, nil); err != nil {
+			r.add(fmt.Sprintf("follow.include[%d]", i), "%s", strings.TrimPrefix(err.Error(), "include: "))
+		}
+	}
+	for i, rule := range c.Follow.Exclude {
+		if _, err := catalog.ParseRules(nil, []string{rule}); err != nil {
+			r.add(fmt.Sprintf("follow.exclude[%d]", i), "%s", strings.TrimPrefix(err.Error(), "exclude: "))
+		}
+	}
 }
 
 // checkListPart checks a path or URL of a list as far as that can be done

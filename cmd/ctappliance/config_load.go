@@ -280,10 +280,15 @@ func (l *loader) text(k configKey, values []string, o origin) {
 	}
 	list := yamlNode{kind: yamlList}
 	for _, text := range values {
-		if k.items == nil && !strings.HasPrefix(strings.TrimSpace(text), "[") {
+		// Conditions of a rule are separated by commas themselves.
+		if k.items == nil && !strings.HasPrefix(k.Key, "follow.") && !strings.HasPrefix(strings.TrimSpace(text), "[") {
 			for part := range strings.SplitSeq(text, ",") {
 				list.items = append(list.items, yamlNode{kind: yamlScalar, text: strings.TrimSpace(part)})
 			}
+			continue
+		}
+		if k.items == nil && !strings.HasPrefix(strings.TrimSpace(text), "[") {
+			list.items = append(list.items, yamlNode{kind: yamlScalar, text: text})
 			continue
 		}
 		n, err := parseYAML([]byte(text))

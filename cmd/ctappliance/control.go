@@ -52,7 +52,7 @@ func socketPath(dir string) (path string, release func(), err error) {
 
 // serveControl answers on the control socket until ctx ends. The caller holds
 // the data directory's lock, so a socket that is there already is a dead one's.
-func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine, status func() applianceStatus) error {
+func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine, status func() applianceStatus, reload func(context.Context) (applied, error)) error {
 	path, release, err := socketPath(dir)
 	if err != nil {
 		return fmt.Errorf("opening control socket: %w", err)
@@ -76,6 +76,14 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 			access.DSN, access.Reader = e.DSN(), e.ReaderDSN()
 		}
 		reply(w, access)
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		done, err := reload(r.Context())
+		if err != nil {
+			http.Error(w, oneLine(err), http.StatusConflict)
+			return
+		}
+		reply(w, done)
 	})
 	mux.HandleFunc("POST /backfill", onRange(a.Backfill))
 	mux.HandleFunc("POST /repair", onRange(a.Repair))
@@ -111,8 +119,8 @@ func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// control asks the appliance that runs on dir. Where none does it returns
-// errNotRunning.
+// control asks the appliance that runs on dir, and waits 10 seconds where ctx
+// has no end of its own. Where none runs it returns errNotRunning.
 func control(ctx context.Context, dir, method, what string, body io.Reader, into any) error {
 	path, release, err := socketPath(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,8 +134,11 @@ func control(ctx context.Context, dir, method, what string, body io.Reader, into
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}
 	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
+	if _, ends := ctx.Deadline(); !ends {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://appliance"+what, body)
 	if err != nil {
 		return err

@@ -1,9 +1,11 @@
 // Command ctappliance copies Certificate Transparency logs into ClickHouse and
 // never loses its place.
 //
-//	run       follow the chosen logs for ever
+//	run       follow logs for ever: those of the log lists, or some that are named
 //	backfill  copy a range of one log, then stop
 //	status    say how the appliance is doing: a screen, --json, --check
+//	logs      say which logs are followed, and why
+//	reload    have a running appliance read its configuration again
 //	check     check the configuration and reach everything, change nothing
 //	verify    audit WAL, checkpoint and ledger against each other and the logs
 //	wal       ls, dump, verify: look into the write-ahead log
@@ -40,7 +42,7 @@
 // One process works on a data directory: run or backfill. It holds the
 // directory's lock and serves the control socket ctl.sock in it, through which
 // the other commands ask it: status, the address of the embedded engine, a
-// range to backfill. Where none runs, the others read the files, and start the
+// range to backfill, a reload of the configuration (as SIGHUP does). Where none runs, the others read the files, and start the
 // engine for the time they need it. SIGINT and SIGTERM end every command cleanly within two seconds; a
 // second one kills. SIGKILL is safe too: stopping cleanly runs the same code
 // at the next start.

@@ -5,74 +5,165 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"ctappliance/ingest"
+	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
-	"ctappliance/ingest/pace"
 )
 
-// follows turns the configured logs into clients with the spans to copy.
+// choice is a log that the configuration or the lists know, and what becomes
+// of it.
+type choice struct {
+	Info   ctlog.Info
+	Lists  []string // that name it
+	Follow bool
+	Why    string // it is followed, or is not, in a few words
+	Start  Start
+	Own    bool // named by the configuration
+}
+
+// follows turns the logs that the configuration names into clients with the
+// spans to copy.
 func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
-	list, err := c.loadList()
+	known, err := c.knownLogs()
 	if err != nil {
 		return nil, err
 	}
-	p := &pacers{c: c, byHost: map[string]*pace.Pacer{}}
-	var out []ingest.Follow
+	h := newHosts(c)
+	own, err := c.ownLogs(ctx, h, known)
+	if err != nil {
+		return nil, err
+	}
+	if len(own) == 0 {
+		return nil, usagef("there is no log to follow; set logs (url and key), or log-names")
+	}
+	return h.follows(own, slog.New(slog.DiscardHandler))
+}
+
+// follows makes the clients of the logs that are to be followed. A log of the
+// lists that cannot have one is left out, with a line in the log; one that the
+// user named is an error.
+func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, error) {
+	var follows []ingest.Follow
+	var errs []error
+	for i := range choices {
+		ch := &choices[i]
+		if !ch.Follow {
+			continue
+		}
+		client, pacer, err := h.client(ch.Info)
+		if err != nil && ch.Own {
+			errs = append(errs, fmt.Errorf("log %s: %w", quote(ch.Info.Name), err))
+			continue
+		}
+		if err != nil {
+			ch.Follow, ch.Why = false, "it cannot be asked: "+err.Error()
+			out.Warn("log of the lists cannot be followed", "log", ch.Info.Name, "err", err)
+			continue
+		}
+		follows = append(follows, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{ch.Start.request()}, Why: ch.Why})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{err}
+	}
+	return follows, nil
+}
+
+// ownLogs are the logs of logs and log-names, completed from known, which is
+// nil where there is no list.
+func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) ([]choice, error) {
+	var out []choice
 	var errs []error
 	seen := map[ctlog.Hash]bool{}
-	add := func(info ctlog.Info, start Start) {
-		if seen[info.ID] {
+	add := func(l catalog.Listed, start Start, why string) {
+		if seen[l.ID] {
 			return // chosen by name and configured by URL: the first one counts
 		}
-		seen[info.ID] = true
-		client, pacer, err := p.client(info)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("log %s: %w", quote(info.Name), err))
-			return
-		}
-		out = append(out, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{start.request()}})
+		seen[l.ID] = true
+		out = append(out, choice{Info: l.Info, Lists: l.Lists, Follow: true, Why: why, Start: start, Own: true})
 	}
 	for i := range c.Logs {
-		info, err := c.resolveLog(ctx, i, list)
+		info, err := c.resolveLog(ctx, i, known, h)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		add(info, c.Logs[i].Start)
+		add(info, c.Logs[i].Start, "named under logs")
 	}
 	for _, name := range c.LogNames {
-		if list == nil {
-			errs = append(errs, errors.New("log-names: there is no log list to choose from; set log-list to a v3 JSON file"))
-			break
-		}
 		if name == "all usable" {
-			for _, info := range list.Logs {
-				if info.Follow() && (info.State == "usable" || info.State == "qualified") {
-					add(info, Start{})
+			for _, l := range known {
+				if l.Follow() && (l.State == "usable" || l.State == "qualified") {
+					add(l, Start{}, "named in log-names, as all that are usable")
 				}
 			}
 			continue
 		}
-		info, err := ctlog.Find(list.Logs, name)
-		if err == nil && !info.Follow() {
-			err = fmt.Errorf("%q is %s and no longer answers", info.Name, info.State)
+		l, err := findListed(known, name)
+		if err == nil && !l.Follow() {
+			err = fmt.Errorf("%q is %s and no longer answers", l.Name, first(l.State, l.Problem))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("log-names: %w", err))
 			continue
 		}
-		add(info, Start{})
+		add(l, Start{}, "named in log-names")
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
 	}
-	if len(out) == 0 {
-		return nil, usagef("there is no log to follow; set logs (url and key), or log-list and log-names")
-	}
 	return out, nil
+}
+
+// knownLogs are the logs of log-list, else those of the lists as they were
+// last fetched; nobody is asked for them. nil: no list is there.
+func (c *Config) knownLogs() ([]catalog.Listed, error) {
+	list, err := c.loadList()
+	if err != nil || list != nil {
+		return asListed(list), err
+	}
+	lists, err := c.openLists(filepath.Join(c.DataDir, listsDir), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if logs := lists.Logs(); len(logs) > 0 {
+		return logs, nil
+	}
+	return nil, nil
+}
+
+// asListed are the logs of a list file.
+func asListed(list *ctlog.List) []catalog.Listed {
+	if list == nil {
+		return nil
+	}
+	out := make([]catalog.Listed, len(list.Logs))
+	for i, info := range list.Logs {
+		out[i] = catalog.Listed{Info: info, Lists: []string{"log-list"}}
+	}
+	return out
+}
+
+// findListed finds a log by name, URL or log ID.
+func findListed(known []catalog.Listed, what string) (catalog.Listed, error) {
+	if known == nil {
+		return catalog.Listed{}, fmt.Errorf("there is no log list to choose %s from; set log-list to a v3 JSON file, or fetch lists with 'ctappliance logs --refresh'", quote(what))
+	}
+	infos := make([]ctlog.Info, len(known))
+	for i := range known {
+		infos[i] = known[i].Info
+	}
+	info, err := ctlog.Find(infos, what)
+	if err != nil {
+		return catalog.Listed{}, err
+	}
+	i := slices.IndexFunc(known, func(l catalog.Listed) bool { return l.ID == info.ID && l.URL == info.URL })
+	return known[i], nil
 }
 
 func (c *Config) loadList() (*ctlog.List, error) {
@@ -86,42 +177,48 @@ func (c *Config) loadList() (*ctlog.List, error) {
 	return list, nil
 }
 
-// resolveLog completes what the user said of logs[i] from the log list, and
-// asks the log itself for its protocol where neither knows.
-func (c *Config) resolveLog(ctx context.Context, i int, list *ctlog.List) (ctlog.Info, error) {
+// resolveLog completes what the user said of logs[i] from a list, and asks the
+// log itself for its protocol where neither knows.
+func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, h *hosts) (catalog.Listed, error) {
 	l := &c.Logs[i]
 	wrong := func(key, format string, args ...any) error {
 		return fmt.Errorf("%s: %w", c.label(fmt.Sprintf("logs[%d].%s", i, key)), fmt.Errorf(format, args...))
 	}
-	info := ctlog.Info{Name: l.Name, Operator: l.Operator, URL: withSlash(l.URL), SubmissionURL: l.SubmissionURL}
-	known := false
-	if list != nil {
-		if found, err := ctlog.Find(list.Logs, l.URL); err == nil {
-			known = true
-			info = found
-			info.URL = withSlash(l.URL)
-			if found.SubmissionURL != "" && found.SubmissionURL == info.URL {
-				info.URL = found.URL // the user named the submission prefix
-			}
-			info.Name, info.Operator = first(l.Name, found.Name), first(l.Operator, found.Operator)
-			info.SubmissionURL = first(l.SubmissionURL, found.SubmissionURL)
+	var der []byte
+	if l.Key != "" {
+		var err error
+		if der, err = ctlog.ParseKey(l.Key); err != nil {
+			return catalog.Listed{}, wrong("key", "%w", err)
 		}
 	}
-	if l.Key != "" {
-		der, err := ctlog.ParseKey(l.Key)
-		if err != nil {
-			return info, wrong("key", "%w", err)
+	info, listed := catalog.Listed{}, false
+	if found, err := findListed(known, l.URL); err == nil {
+		if der != nil && sha256.Sum256(der) != found.ID {
+			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", quote(found.Name))
 		}
-		if known && sha256.Sum256(der) != info.ID {
-			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", quote(info.Name))
+		info, listed = found, true
+	} else if id := sha256.Sum256(der); der != nil {
+		// A list may know the log by its key, at another place.
+		if j := slices.IndexFunc(known, func(k catalog.Listed) bool { return k.ID == id && k.Problem == "" }); j >= 0 {
+			info = known[j]
+			info.URL, info.SubmissionURL, info.TileURL = withSlash(l.URL), "", ""
 		}
+	}
+	switch at := withSlash(l.URL); {
+	case listed && info.SubmissionURL != "" && info.SubmissionURL == at: // the user named the submission prefix
+	default:
+		info.URL = at
+	}
+	info.Name, info.Operator = first(l.Name, info.Name), first(l.Operator, info.Operator)
+	info.SubmissionURL = first(l.SubmissionURL, info.SubmissionURL)
+	if der != nil {
 		info.Key, info.ID = der, sha256.Sum256(der)
 	}
 	if len(info.Key) == 0 {
-		if list == nil {
+		if known == nil {
 			return info, wrong("key", "is missing; write the log's public key, or set log-list to look it up")
 		}
-		_, err := ctlog.Find(list.Logs, l.URL)
+		_, err := findListed(known, l.URL)
 		return info, wrong("key", "is missing, and the log list does not know the log: %w; write its public key", err)
 	}
 	info.Name = first(info.Name, strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(info.URL, "https://"), "http://"), "/"))
@@ -130,8 +227,8 @@ func (c *Config) resolveLog(ctx context.Context, i int, list *ctlog.List) (ctlog
 		info.Kind = ctlog.RFC6962
 	case l.Kind == "static":
 		info.Kind = ctlog.Static
-	case !known:
-		kind, err := c.probeKind(ctx, info)
+	case !listed:
+		kind, err := h.probeKind(ctx, info.Info)
 		if err != nil {
 			return info, wrong("url", "%w", err)
 		}
@@ -144,20 +241,29 @@ func (c *Config) resolveLog(ctx context.Context, i int, list *ctlog.List) (ctlog
 }
 
 // probeKind asks a log for both kinds of head. The one that verifies says
-// which protocol it speaks.
-func (c *Config) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, error) {
+// which protocol it speaks; that is asked once in a life.
+func (h *hosts) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, error) {
+	key := probed{info.ID, info.URL}
+	h.mu.Lock()
+	kind, ok := h.kinds[key]
+	h.mu.Unlock()
+	if ok {
+		return kind, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	p := &pacers{c: c, byHost: map[string]*pace.Pacer{}}
 	var errs []string
 	for _, kind := range []ctlog.Kind{ctlog.RFC6962, ctlog.Static} {
 		info.Kind = kind
 		info.SubmissionURL = first(info.SubmissionURL, info.URL)
-		client, _, err := p.client(info)
+		client, _, err := h.client(info)
 		if err != nil {
 			return 0, err
 		}
 		if _, err = client.Head(ctx); err == nil {
+			h.mu.Lock()
+			h.kinds[key] = kind
+			h.mu.Unlock()
 			return kind, nil
 		}
 		errs = append(errs, fmt.Sprintf("as %v: %v", kind, err))

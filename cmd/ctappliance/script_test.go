@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 //	wrong STATUS CMD...   the same; it must print nothing on standard output and
 //	                      exactly one line, ours, on standard error
 //	await CMD...          runs a command again and again until it succeeds
+//	follows DIR N         waits until the appliance that runs on DIR follows N logs
+//	hangup DIR            sends SIGHUP to the appliance that runs on DIR
 //	store DIR             sets STORE_URL (no password in it) of the appliance
 //	                      that runs on DIR
 //	sql DIR STATEMENT     runs a statement with the writer's rights there
@@ -52,7 +55,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"demolog": scriptDemoLog, "exits": scriptExits, "wrong": scriptWrong, "await": scriptAwait, "store": scriptStore, "sql": scriptSQL,
+			"demolog": scriptDemoLog, "exits": scriptExits, "wrong": scriptWrong, "await": scriptAwait, "follows": scriptFollows, "hangup": scriptHangup, "store": scriptStore, "sql": scriptSQL,
 		},
 	})
 }
@@ -146,6 +149,28 @@ func scriptAccess(ts *testscript.TestScript, dir string) *url.URL {
 	u, err := url.Parse(access.DSN)
 	ts.Check(err)
 	return u
+}
+
+func scriptFollows(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 2)
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	var st applianceStatus
+	for range 600 {
+		ts.Check(control(context.Background(), ts.MkAbs(args[0]), "GET", "/status", nil, &st))
+		if strconv.Itoa(len(st.Logs)) == args[1] {
+			return
+		}
+		<-again.C
+	}
+	ts.Fatalf("%d logs are followed after a minute, not %s", len(st.Logs), args[1])
+}
+
+func scriptHangup(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 1)
+	var st applianceStatus
+	ts.Check(control(context.Background(), ts.MkAbs(args[0]), "GET", "/status", nil, &st))
+	ts.Check(syscall.Kill(st.PID, syscall.SIGHUP))
 }
 
 func scriptStore(ts *testscript.TestScript, neg bool, args []string) {

@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"ctappliance/ingest"
-	"ctappliance/ingest/ctlog"
-	"ctappliance/ingest/pace"
 	"ctappliance/internal/durable"
 	"ctappliance/schema"
 	"ctappliance/store"
@@ -29,13 +27,20 @@ import (
 
 // logger writes what an operator wants to know to w.
 func (c *Config) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Log.Level)) // validated
-	options := &slog.HandlerOptions{Level: level}
+	if c.level == nil {
+		c.level = new(slog.LevelVar)
+		c.level.Set(c.logLevel())
+	}
+	options := &slog.HandlerOptions{Level: c.level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func (c *Config) logLevel() (level slog.Level) {
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // validated
+	return level
 }
 
 func (c *Config) engineDir() string { return filepath.Join(c.DataDir, "engine") }
@@ -306,47 +311,6 @@ func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger)
 		ParseWorkers: workers, FetchWorkers: c.Fetch.Workers, PollInterval: time.Duration(c.HTTP.PollInterval), PartialAge: time.Duration(c.Fetch.PartialAge),
 		AuditInterval: time.Duration(c.AuditInterval), Logger: log, Step: stepper(),
 	}
-}
-
-// loopbackStart is the rate, in requests per second, at which a log on this
-// machine is asked at first: it is its owner's, and needs no slow approach.
-const loopbackStart = 100
-
-// pacers hands out one pacer per host.
-type pacers struct {
-	c      *Config
-	byHost map[string]*pace.Pacer
-}
-
-func (p *pacers) of(rawURL string) *pace.Pacer {
-	u, err := url.Parse(rawURL)
-	host := rawURL
-	if err == nil {
-		host = u.Host
-	}
-	if known := p.byHost[host]; known != nil {
-		return known
-	}
-	o := pace.Options{}
-	if u != nil && isLoopback(u.Hostname()) {
-		o.Start = loopbackStart
-	}
-	for _, l := range p.c.Limits {
-		if u != nil && (l.Host == u.Host || l.Host == u.Hostname()) {
-			o.Max, o.MaxInFlight = l.MaxQPS, l.MaxInFlight
-		}
-	}
-	known := pace.New(o)
-	p.byHost[host] = known
-	return known
-}
-
-// client makes the client of one log.
-func (p *pacers) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
-	pacer := p.of(info.URL)
-	l, err := ctlog.New(info, ctlog.Options{UserAgent: p.c.userAgent(), Pacer: pacer, MaxBody: int64(p.c.Fetch.MaxBody),
-		AllowPrivate: p.c.AllowPrivate, AllowHTTP: p.c.AllowPrivate})
-	return l, pacer, err
 }
 
 func (c *Config) userAgent() string {
