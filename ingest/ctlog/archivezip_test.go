@@ -27,7 +27,7 @@ import (
 type bytesFile struct {
 	b     []byte
 	total int64 // if larger than b: what lies between is zeros
-	read  int64
+	read  atomic.Int64
 }
 
 func (f *bytesFile) size(context.Context, Class) (int64, error) {
@@ -37,7 +37,7 @@ func (f *bytesFile) stale() bool { return false }
 func (f *bytesFile) close()      {}
 
 func (f *bytesFile) readAt(_ context.Context, _ Class, p []byte, off int64) error {
-	f.read += int64(len(p))
+	f.read.Add(int64(len(p)))
 	if off < 0 || off+int64(len(p)) > max(f.total, int64(len(f.b))) {
 		return fmt.Errorf("read of [%d,+%d)", off, len(p))
 	}
@@ -317,8 +317,8 @@ func TestZipBounds(t *testing.T) {
 			if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("%q", err)
 			}
-			if f.read > 2<<20 {
-				t.Errorf("%d bytes were read", f.read)
+			if n := f.read.Load(); n > 2<<20 {
+				t.Errorf("%d bytes were read", n)
 			}
 		})
 	}
@@ -351,9 +351,11 @@ func TestZipSet(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		opened = append(opened, name)
-		return &countedFile{bytesFile{b: makeZip(t, zipped{"tile/data/" + tilePath(2*n, 256), []byte{byte(2 * n)}, zip.Store, nil},
+		f := &countedFile{mu: &mu, closed: &closed}
+		f.b = makeZip(t, zipped{"tile/data/" + tilePath(2*n, 256), []byte{byte(2 * n)}, zip.Store, nil},
 			zipped{"tile/data/" + tilePath(2*n+1, 256), []byte{byte(2*n + 1)}, zip.Store, nil},
-			zipped{"tile/3/000", []byte("all"), zip.Store, nil}, zipped{"checkpoint", []byte("head"), zip.Store, nil})}, &mu, &closed}, nil
+			zipped{"tile/3/000", []byte("all"), zip.Store, nil}, zipped{"checkpoint", []byte("head"), zip.Store, nil})
+		return f, nil
 	}
 	read := func(path string) (string, error) {
 		b, _, err := s.read(t.Context(), ClassData, path, 100)

@@ -136,7 +136,7 @@ func New(info Info, o Options) (Log, error) {
 		}
 		tiles := *c
 		tiles.base = info.TileURL
-		return &hybridLog{l, &staticLog{info: info, key: key, c: &tiles, maxBody: o.MaxBody, noIndex: true}}, nil
+		return &hybridLog{rfc6962Log: l, tiles: &staticLog{info: info, key: key, c: &tiles, maxBody: o.MaxBody, noIndex: true}}, nil
 	case Static:
 		origin, err := checkpointOrigin(info.SubmissionURL)
 		if err != nil {
