@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -297,7 +298,7 @@ func TestBodies(t *testing.T) {
 	var bomb bytes.Buffer
 	zw, _ := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
 	chunk := bytes.Repeat([]byte(" "), 1<<20)
-	for range 64 {
+	for range 256 {
 		_, _ = zw.Write(chunk)
 	}
 	_ = zw.Close()
@@ -334,7 +335,14 @@ func TestBodies(t *testing.T) {
 		w := newWeb()
 		w.serve(bareURL, c.page)
 		cat := open(t, w, "", bare())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		err := cat.Refresh(t.Context())
+		runtime.ReadMemStats(&after)
+		// io.ReadAll grows by copying: a few times the limit.
+		if got := after.TotalAlloc - before.TotalAlloc; got > 8*maxList {
+			t.Errorf("%s: %d bytes of memory for a limit of %d", c.name, got, maxList)
+		}
 		if c.want == "" {
 			if err != nil || len(cat.Logs()) != 3 {
 				t.Errorf("%s: %v", c.name, err)
