@@ -118,7 +118,7 @@ func attention(l *ingest.LogStatus) int {
 		return 4
 	case l.State == "waiting":
 		return 5
-	case l.State == "done":
+	case l.State == "done" || l.State == "closed":
 		return 7
 	}
 	return 6

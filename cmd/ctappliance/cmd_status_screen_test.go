@@ -190,6 +190,11 @@ func TestStatusPrintsNothingStrange(t *testing.T) {
 		"screen 200": func(st *applianceStatus, b *bytes.Buffer) error {
 			return statusScreen(st, statusNow, 200).print(b, display{width: 200}, "")
 		},
+		"a line that forgot to look": func(_ *applianceStatus, b *bytes.Buffer) error {
+			s := &screen{}
+			s.add(red, "%s", evil)
+			return s.print(b, display{width: 100}, "")
+		},
 		"check": func(st *applianceStatus, b *bytes.Buffer) error {
 			_, line := checkStatus(st, defaultThresholds(), statusNow)
 			b.WriteString(line)

@@ -20,10 +20,15 @@ type metric struct {
 
 	// One of these gives the values.
 	whole func(*applianceStatus) (float64, bool)
-	log   func(*ingest.LogStatus) (float64, bool)   // label log
-	kind  func(*ingest.LogStatus, string) float64   // labels log, kind: ingest.HaltKinds
-	info  func(*ingest.LogStatus) (id, kind string) // labels log, log_id, kind; always 1
+	log   func(*ingest.LogStatus) (float64, bool) // label log
+	kind  func(*ingest.LogStatus, string) float64 // labels log, kind: ingest.HaltKinds
+	state bool                                    // labels log, state: logStates; 1 for the present one
+	info  bool                                    // labels log, log_id, kind, operator; always 1
+	list  func(*listStatus) (float64, bool)       // label list
 }
+
+// logStates are the states of a log that have a series each.
+var logStates = []string{"waiting", "following", "caught up", "retrying", "halted", "done", "closed"}
 
 // What the value functions below are made with.
 func number64[T uint64 | int64 | int](v T) (float64, bool) { return float64(v), true }
@@ -60,7 +65,8 @@ var metrics = []metric{
 	{name: "alarms_total", help: "What must never happen, and did. Any increase is worth waking somebody.", counter: true,
 		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Alarmed) }},
 
-	{name: "log_info", help: "A log that is followed: its log ID and protocol. Always 1.", info: func(l *ingest.LogStatus) (string, string) { return l.ID, l.Kind }},
+	{name: "log_info", help: "A log that is followed: its log ID, protocol and operator. Always 1.", info: true},
+	{name: "log_state", help: "Whether the log is in this state. done: all that was asked for is delivered; closed: the log has ended, and all of it is.", state: true},
 	{name: "log_up", help: "Whether the last poll of the log's head was answered well.", log: func(l *ingest.LogStatus) (float64, bool) { return yes(l.State != "retrying") }},
 	{name: "log_halted", help: "Whether the log is halted because it did not verify. What it sent is kept.", log: func(l *ingest.LogStatus) (float64, bool) { return yes(l.Halted != "") }},
 	{name: "log_halt_reason", help: "Which kind of misbehaviour the log is halted for; 0 for all kinds but that.", kind: func(l *ingest.LogStatus, kind string) float64 {
@@ -74,6 +80,18 @@ var metrics = []metric{
 	{name: "log_fetched_entries", help: "Entries on our disk, or beyond.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Fetched) }},
 	{name: "log_verified_entries", help: "Entries that are proven to be in a tree that the log has signed.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Verified) }},
 	{name: "log_delivered_entries", help: "Entries in the ledger, each exactly once.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Delivered) }},
+	{name: "log_behind_entries", help: "Entries that are to be copied, that the log has, and that are not in the ledger yet.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(behind(l)) }},
+	{name: "log_lag_seconds", help: "Time since the log dated the newest delivered entry; 0 if nothing is behind. Missing while unknown.", log: func(l *ingest.LogStatus) (float64, bool) { return l.Lag, l.Lag >= 0 }},
+	{name: "log_eta_seconds", help: "Time until all that the log has now is fetched, at the present rate. Missing while unknown.", log: func(l *ingest.LogStatus) (float64, bool) { return l.ETA, l.ETA >= 0 }},
+	{name: "log_final_entries", help: "Size at which the log has ended. Missing while it goes on.", log: func(l *ingest.LogStatus) (float64, bool) { return float64(l.Final), l.Final > 0 }},
+	{name: "log_ends_timestamp_seconds", help: "End of the shard's interval; the log may vanish some weeks later. Missing where it has none.", log: func(l *ingest.LogStatus) (float64, bool) { return at(l.Ends) }},
+	{name: "log_at_risk", help: "Whether the log may vanish before it is copied: its entries would be lost for good.", log: func(l *ingest.LogStatus) (float64, bool) { return yes(l.Risk != "") }},
+	{name: "log_last_error_timestamp_seconds", help: "When something last went wrong with the log. Missing if nothing did.", log: func(l *ingest.LogStatus) (float64, bool) {
+		if l.LastError == "" {
+			return 0, false
+		}
+		return at(l.ErrorAt)
+	}},
 	{name: "log_heads_rejected_total", help: "Heads that the log's key has not signed.", counter: true, log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Heads.Rejected) }},
 	{name: "log_heads_rolled_back_total", help: "Heads that were smaller than one signed before: frontends out of step, or worse.", counter: true, log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Heads.RolledBack) }},
 	{name: "log_heads_future_total", help: "Heads dated more than ten minutes ahead of our clock.", counter: true, log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Heads.Future) }},
@@ -88,6 +106,7 @@ var metrics = []metric{
 	{name: "log_host_requests_total", help: "Requests to the log's host; logs of one host share them.", counter: true, log: paced(func(l *ingest.LogStatus) (float64, bool) { return number64(l.Pace.Requests) })},
 	{name: "log_host_refusals_total", help: "Requests that the log's host refused because there were too many.", counter: true, log: paced(func(l *ingest.LogStatus) (float64, bool) { return number64(l.Pace.Refusals) })},
 	{name: "log_host_requests_per_second_limit", help: "Requests per second that the log's host is asked at most at present.", log: paced(func(l *ingest.LogStatus) (float64, bool) { return l.Pace.Rate, true })},
+	{name: "log_host_found_requests_per_second", help: "Requests per second that the log's host was found to allow. Missing while no limit was met.", log: paced(func(l *ingest.LogStatus) (float64, bool) { return l.Pace.Limit, l.Pace.Limit > 0 })},
 
 	{name: "audit_entries", help: "Entries that the audits of this life have counted in the ledger.", log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Entries) })},
 	{name: "audit_missing_entries", help: "Entries that the last audit of their range found missing. They are fetched again.", log: audited(func(v *ingest.Verdict) (float64, bool) { return number64(v.Missing) })},
@@ -106,6 +125,7 @@ var metrics = []metric{
 		}
 		return max(0, time.Since(latest(s.Delivery.Last, s.Since)).Seconds()), true
 	}},
+	{name: "wal_oldest_undelivered_seconds", help: "For how long the oldest record has waited for the store; 0 if none waits. Missing while unknown.", whole: func(s *applianceStatus) (float64, bool) { return s.Oldest, s.Oldest >= 0 }},
 	{name: "wal_stalled", help: "Whether fetching pauses because there is no room.", whole: func(s *applianceStatus) (float64, bool) { return yes(s.WAL.Stalled != "") }},
 	{name: "wal_fsyncs_total", help: "Group commits that reached the disk.", counter: true, whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Fsyncs) }},
 	{name: "wal_appended_bytes_total", help: "Bytes written to the write-ahead log.", counter: true, whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Appended) }},
@@ -136,6 +156,19 @@ var metrics = []metric{
 		}
 		return number64(s.Engine.SetAside)
 	}},
+
+	{name: "engine_resident_bytes", help: "Memory that the embedded engine holds. That of the appliance is process_resident_memory_bytes.", whole: func(s *applianceStatus) (float64, bool) {
+		return float64(s.Memory.Engine), s.Memory.Engine > 0
+	}},
+	{name: "disk_free_bytes", help: "What the appliance may still write to the file system of its data directory.", whole: func(s *applianceStatus) (float64, bool) { return float64(s.Disk.Free), s.Disk.Size > 0 }},
+	{name: "disk_size_bytes", help: "Size of that file system.", whole: func(s *applianceStatus) (float64, bool) { return float64(s.Disk.Size), s.Disk.Size > 0 }},
+	{name: "disk_lasts_seconds", help: "Time until it is full, at its growth of up to six hours. Missing while unknown, and while it does not grow.", whole: func(s *applianceStatus) (float64, bool) { return s.Disk.Lasts, s.Disk.Lasts >= 0 }},
+
+	{name: "list_logs", help: "Logs that a log list has.", list: func(l *listStatus) (float64, bool) { return number64(l.Logs) }},
+	{name: "list_followed_logs", help: "Logs of the list that are followed.", list: func(l *listStatus) (float64, bool) { return number64(l.Followed) }},
+	{name: "list_timestamp_seconds", help: "The time that the list has put on itself. Missing where it has none.", list: func(l *listStatus) (float64, bool) { return at(l.At) }},
+	{name: "list_read_timestamp_seconds", help: "When the list was last fetched, or found unchanged; 0 if never.", list: func(l *listStatus) (float64, bool) { v, _ := at(l.Read); return max(0, v), true }},
+	{name: "list_failing", help: "Whether the last attempt to refresh the list failed. The last good one is used.", list: func(l *listStatus) (float64, bool) { return yes(l.Error != "") }},
 }
 
 const metricPrefix = "ctappliance_"
@@ -146,8 +179,12 @@ func (m *metric) labels() []string {
 		return []string{"log"}
 	case m.kind != nil:
 		return []string{"log", "kind"}
-	case m.info != nil:
-		return []string{"log", "log_id", "kind"}
+	case m.state:
+		return []string{"log", "state"}
+	case m.info:
+		return []string{"log", "log_id", "kind", "operator"}
+	case m.list != nil:
+		return []string{"list"}
 	}
 	return nil
 }
@@ -179,7 +216,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect takes a snapshot and sends its values.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.status()
-	names := labelNames(st.Logs)
+	names, lists := labelNames(st.Logs), listNames(st.Lists)
 	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, printable(version), runtime.Version())
 	for i := range metrics {
 		m := &metrics[i]
@@ -190,6 +227,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if m.whole != nil {
 			if v, ok := m.whole(&st); ok {
 				send(v)
+			}
+			continue
+		}
+		if m.list != nil {
+			for j := range st.Lists {
+				if v, ok := m.list(&st.Lists[j]); ok {
+					send(v, lists[j])
+				}
 			}
 			continue
 		}
@@ -204,16 +249,25 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 				for _, kind := range ingest.HaltKinds {
 					send(m.kind(l, kind), names[j], kind)
 				}
-			case m.info != nil:
-				id, kind := m.info(l)
-				send(1, names[j], id, kind)
+			case m.state:
+				for _, state := range logStates {
+					v, _ := yes(l.State == state)
+					send(v, names[j], state)
+				}
+			case m.info:
+				send(1, names[j], printable(l.ID), printable(l.Kind), label(l.Operator))
 			}
 		}
 	}
 }
 
-// maxLabel bounds a log's name in a label.
+// maxLabel bounds what strangers chose in a label.
 const maxLabel = 64
+
+func label(s string) string {
+	s = printable(s)
+	return s[:min(len(s), maxLabel)]
+}
 
 // labelNames returns what the logs are called in labels: printable, short, and
 // each for one log only.
@@ -221,13 +275,24 @@ func labelNames(logs []ingest.LogStatus) []string {
 	names := make([]string, len(logs))
 	count := map[string]int{}
 	for i, l := range logs {
-		name := printable(l.Name)
-		names[i] = name[:min(len(name), maxLabel)]
+		names[i] = label(l.Name)
 		count[names[i]]++
 	}
 	for i, l := range logs {
 		if count[names[i]] > 1 || names[i] == "" {
 			names[i] += fmt.Sprintf("#%016x", l.ShortID)
+		}
+	}
+	return names
+}
+
+// listNames does the same for log lists.
+func listNames(lists []listStatus) []string {
+	names := make([]string, len(lists))
+	for i, l := range lists {
+		names[i] = label(first(l.Name, l.From))
+		if slices.Contains(names[:i], names[i]) {
+			names[i] += fmt.Sprintf("#%d", i+1)
 		}
 	}
 	return names

@@ -32,12 +32,14 @@ func fullMetrics() applianceStatus {
 	st.Running, st.Since, st.Alarmed = true, when, 2
 	st.WAL = ingest.WALStatus{Bytes: 1 << 40, Budget: 1 << 41, Undelivered: 9, Stalled: "full", Fsyncs: 5, Appended: 6}
 	st.Delivery = ingest.DeliveryStatus{Rows: 11, Last: when, InsertErrors: 12, Reinserted: 13, Trouble: "away"}
+	st.Oldest, st.Memory.Engine, st.Disk = 4.5, 1<<30, diskStatus{Free: 1 << 33, Size: 1 << 34, Growth: 1, Window: 3600, Lasts: 1 << 33}
+	st.Lists = []listStatus{{Name: "Google", At: when, Read: when, Logs: 51, Followed: 52, Error: "away"}, {Name: "Google"}}
 	st.Logs = []ingest.LogStatus{
-		{Name: "First", ID: "aa", ShortID: 1, Kind: "static", State: "halted", Head: 900, HeadTime: 1_790_000_000_250, Polled: when, Fetched: 800, Verified: 700, Delivered: 600, Wanted: 900,
-			Halted: "it lied", HaltKind: ingest.KindSplitView, Pace: &pace.Snapshot{Rate: 2.5, Requests: 21, Refusals: 22},
+		{Name: "First", Operator: "Op", Lag: 61.5, ETA: 62, Final: 900, Ends: when, Risk: "gone soon", LastError: "away", ErrorAt: when, ID: "aa", ShortID: 1, Kind: "static", State: "halted", Head: 900, HeadTime: 1_790_000_000_250, Polled: when, Fetched: 800, Verified: 700, Delivered: 600, Wanted: 900,
+			Halted: "it lied", HaltKind: ingest.KindSplitView, Pace: &pace.Snapshot{Rate: 2.5, Limit: 2.6, Requests: 21, Refusals: 22},
 			Heads: ingest.HeadCounts{Rejected: 31, RolledBack: 32, Future: 33, Backdated: 34, BehindSince: when},
 			Audit: &ingest.Verdict{At: when, Entries: 41, Missing: 42, Doubled: 43, Found: 45, Tiles: 44, Error: "away"}},
-		{Name: "Second", ID: "bb", ShortID: 2, Kind: "rfc6962", State: "retrying"},
+		{Name: "Second", ID: "bb", ShortID: 2, Kind: "rfc6962", State: "retrying", Lag: -1, ETA: -1},
 	}
 	return st
 }
@@ -68,49 +70,72 @@ func TestMetrics(t *testing.T) {
 	got := scrape(t, fullMetrics())
 	for series, want := range map[string]string{
 		`alarms_total`: "2",
-		`log_info{kind="static",log="First",log_id="aa"}`: "1",
-		`log_up{log="First"}`:                             "1",
-		`log_up{log="Second"}`:                            "0",
-		`log_halted{log="First"}`:                         "1",
-		`log_halted{log="Second"}`:                        "0",
-		`log_halt_reason{kind="split-view",log="First"}`:  "1",
-		`log_halt_reason{kind="mismatch",log="First"}`:    "0",
-		`log_halt_reason{kind="split-view",log="Second"}`: "0",
-		`log_head_entries{log="First"}`:                   "900",
-		`log_head_timestamp_seconds{log="First"}`:         "1.79000000025e+09",
-		`log_fetched_entries{log="First"}`:                "800",
-		`log_verified_entries{log="First"}`:               "700",
-		`log_delivered_entries{log="First"}`:              "600",
-		`log_wanted_entries{log="First"}`:                 "900",
-		`log_heads_rejected_total{log="First"}`:           "31",
-		`log_heads_rolled_back_total{log="First"}`:        "32",
-		`log_heads_future_total{log="First"}`:             "33",
-		`log_heads_backdated_total{log="First"}`:          "34",
-		`log_host_requests_total{log="First"}`:            "21",
-		`log_host_refusals_total{log="First"}`:            "22",
-		`log_host_requests_per_second_limit{log="First"}`: "2.5",
-		`audit_entries{log="First"}`:                      "41",
-		`audit_missing_entries{log="First"}`:              "42",
-		`audit_doubled_rows{log="First"}`:                 "43",
-		`audit_found_total{log="First"}`:                  "45",
-		`audit_tiles_total{log="First"}`:                  "44",
-		`audit_proven_timestamp_seconds{log="First"}`:     "1.7900000005e+09",
-		`audit_failing{log="First"}`:                      "1",
-		`audit_failing{log="Second"}`:                     "0",
-		`wal_bytes`:                                       "1.099511627776e+12",
-		`wal_budget_bytes`:                                "2.199023255552e+12",
-		`wal_undelivered_records`:                         "9",
-		`wal_stalled`:                                     "1",
-		`wal_fsyncs_total`:                                "5",
-		`wal_appended_bytes_total`:                        "6",
-		`delivery_rows_total`:                             "11",
-		`delivery_insert_errors_total`:                    "12",
-		`delivery_reinserted_rows_total`:                  "13",
-		`delivery_last_timestamp_seconds`:                 "1.7900000005e+09",
-		`delivery_trouble`:                                "1",
-		`engine_up`:                                       "1",
-		`engine_restarts_total`:                           "3",
-		`engine_parts_set_aside`:                          "2",
+		`log_info{kind="static",log="First",log_id="aa",operator="Op"}`: "1",
+		`log_state{log="First",state="halted"}`:                         "1",
+		`log_state{log="First",state="caught up"}`:                      "0",
+		`log_state{log="Second",state="retrying"}`:                      "1",
+		`log_behind_entries{log="First"}`:                               "300",
+		`log_lag_seconds{log="First"}`:                                  "61.5",
+		`log_eta_seconds{log="First"}`:                                  "62",
+		`log_final_entries{log="First"}`:                                "900",
+		`log_ends_timestamp_seconds{log="First"}`:                       "1.7900000005e+09",
+		`log_at_risk{log="First"}`:                                      "1",
+		`log_at_risk{log="Second"}`:                                     "0",
+		`log_last_error_timestamp_seconds{log="First"}`:                 "1.7900000005e+09",
+		`log_host_found_requests_per_second{log="First"}`:               "2.6",
+		`wal_oldest_undelivered_seconds`:                                "4.5",
+		`engine_resident_bytes`:                                         "1.073741824e+09",
+		`disk_free_bytes`:                                               "8.589934592e+09",
+		`disk_size_bytes`:                                               "1.7179869184e+10",
+		`disk_lasts_seconds`:                                            "8.589934592e+09",
+		`list_logs{list="Google"}`:                                      "51",
+		`list_followed_logs{list="Google"}`:                             "52",
+		`list_timestamp_seconds{list="Google"}`:                         "1.7900000005e+09",
+		`list_read_timestamp_seconds{list="Google"}`:                    "1.7900000005e+09",
+		`list_read_timestamp_seconds{list="Google#2"}`:                  "0",
+		`list_failing{list="Google"}`:                                   "1",
+		`log_up{log="First"}`:                                           "1",
+		`log_up{log="Second"}`:                                          "0",
+		`log_halted{log="First"}`:                                       "1",
+		`log_halted{log="Second"}`:                                      "0",
+		`log_halt_reason{kind="split-view",log="First"}`:                "1",
+		`log_halt_reason{kind="mismatch",log="First"}`:                  "0",
+		`log_halt_reason{kind="split-view",log="Second"}`:               "0",
+		`log_head_entries{log="First"}`:                                 "900",
+		`log_head_timestamp_seconds{log="First"}`:                       "1.79000000025e+09",
+		`log_fetched_entries{log="First"}`:                              "800",
+		`log_verified_entries{log="First"}`:                             "700",
+		`log_delivered_entries{log="First"}`:                            "600",
+		`log_wanted_entries{log="First"}`:                               "900",
+		`log_heads_rejected_total{log="First"}`:                         "31",
+		`log_heads_rolled_back_total{log="First"}`:                      "32",
+		`log_heads_future_total{log="First"}`:                           "33",
+		`log_heads_backdated_total{log="First"}`:                        "34",
+		`log_host_requests_total{log="First"}`:                          "21",
+		`log_host_refusals_total{log="First"}`:                          "22",
+		`log_host_requests_per_second_limit{log="First"}`:               "2.5",
+		`audit_entries{log="First"}`:                                    "41",
+		`audit_missing_entries{log="First"}`:                            "42",
+		`audit_doubled_rows{log="First"}`:                               "43",
+		`audit_found_total{log="First"}`:                                "45",
+		`audit_tiles_total{log="First"}`:                                "44",
+		`audit_proven_timestamp_seconds{log="First"}`:                   "1.7900000005e+09",
+		`audit_failing{log="First"}`:                                    "1",
+		`audit_failing{log="Second"}`:                                   "0",
+		`wal_bytes`:                                                     "1.099511627776e+12",
+		`wal_budget_bytes`:                                              "2.199023255552e+12",
+		`wal_undelivered_records`:                                       "9",
+		`wal_stalled`:                                                   "1",
+		`wal_fsyncs_total`:                                              "5",
+		`wal_appended_bytes_total`:                                      "6",
+		`delivery_rows_total`:                                           "11",
+		`delivery_insert_errors_total`:                                  "12",
+		`delivery_reinserted_rows_total`:                                "13",
+		`delivery_last_timestamp_seconds`:                               "1.7900000005e+09",
+		`delivery_trouble`:                                              "1",
+		`engine_up`:                                                     "1",
+		`engine_restarts_total`:                                         "3",
+		`engine_parts_set_aside`:                                        "2",
 	} {
 		if got[metricPrefix+series] != want {
 			t.Errorf("%s is %q, want %s", series, got[metricPrefix+series], want)
@@ -126,7 +151,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s has no value", metrics[i].name)
 		}
 	}
-	for _, absent := range []string{`audit_entries{log="Second"}`, `log_head_entries{log="Second"}`, `log_host_requests_total{log="Second"}`, `log_polled_timestamp_seconds{log="Second"}`} {
+	for _, absent := range []string{`audit_entries{log="Second"}`, `log_head_entries{log="Second"}`, `log_host_requests_total{log="Second"}`, `log_polled_timestamp_seconds{log="Second"}`,
+		`log_lag_seconds{log="Second"}`, `log_eta_seconds{log="Second"}`, `log_final_entries{log="Second"}`, `log_ends_timestamp_seconds{log="Second"}`, `log_last_error_timestamp_seconds{log="Second"}`, `list_timestamp_seconds{list="Google#2"}`} {
 		if v, ok := got[metricPrefix+absent]; ok {
 			t.Errorf("%s is %s: nobody knows that", absent, v)
 		}
@@ -190,7 +216,7 @@ func TestMetricNames(t *testing.T) {
 			t.Errorf("%s: help is not a sentence for a table", m.name)
 		}
 		given := 0
-		for _, is := range []bool{m.whole != nil, m.log != nil, m.kind != nil, m.info != nil} {
+		for _, is := range []bool{m.whole != nil, m.log != nil, m.kind != nil, m.info, m.state, m.list != nil} {
 			if is {
 				given++
 			}
@@ -215,7 +241,7 @@ func TestMetricsReference(t *testing.T) {
 |---|---|
 | /metrics | what follows, in Prometheus's text format |
 | /healthz | 200 while the process answers |
-| /readyz | 200 while entries go all the way; 503 while the engine is down, delivery waits, or the write-ahead log has no room. A log that is away or halted does not count: others go on |
+| /readyz | 200 while entries go all the way; 503 while the engine is down, while delivery waits for a store that is away or refuses, and while the write-ahead log has no room. Fetching goes on as long as there is room. A log that is away or halted does not count: others go on |
 
 Without a token the listener answers clients on this machine only, and only if they address it by a loopback name or address: a web page cannot have a browser read it. With ` + "`metrics.token`" + ` it may listen elsewhere; /metrics then wants ` + "`Authorization: Bearer`" + ` and the token, which crosses the network readable unless a proxy adds TLS.
 
@@ -235,8 +261,7 @@ Metrics of Go's runtime (` + "`go_*`" + `) and of the process (` + "`process_*`"
 		fmt.Fprintf(&b, "| `%s%s` | %s | %s | %s |\n", metricPrefix, m.name, kind, strings.Join(m.labels(), ", "), m.help)
 	}
 	b.WriteString(`
-Worth an alarm: ` + "`increase(ctappliance_alarms_total[1h]) > 0`, `ctappliance_log_halted == 1`, `ctappliance_delivery_trouble == 1` or `ctappliance_wal_stalled == 1`" + ` for more than some minutes,
-` + "`ctappliance_wal_undelivered_seconds > 600`, `ctappliance_audit_missing_entries > 0`, `ctappliance_audit_doubled_rows > 0`, `increase(ctappliance_audit_found_total[1h]) > 0`, `time() - ctappliance_audit_proven_timestamp_seconds > 86400`" + `.
+Alert rules that use them are in ` + "`deploy/prometheus/`" + `, with a configuration that scrapes the appliance.
 `)
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
