@@ -8,12 +8,17 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"golang.org/x/sync/errgroup"
 
 	"ctappliance/schema"
 )
 
 // keepBuffer is the largest buffer that is kept for the next insert, in bytes.
 const keepBuffer = 64 << 20
+
+// insertsAtOnce is how many tables of a flush are written at once: each needs a
+// buffer of its own, here and on the server.
+const insertsAtOnce = 4
 
 // insertSettings go with every insert. The server must take the one block that
 // we send as one block.
@@ -49,11 +54,16 @@ func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	for i := range f.Rows {
 		d.Append(&f.Rows[i])
 	}
+	// Side by side: most of an insert's time goes by waiting for the disk, and
+	// what ends together is synced together. The ledger comes when all are there.
+	var g errgroup.Group
+	g.SetLimit(insertsAtOnce)
 	for _, b := range d.Blocks() {
-		if err := s.insert(ctx, f, b, insertSettings()); err != nil {
-			s.recent.Forget() // it holds keys of rows that are in doubt now
-			return err
-		}
+		g.Go(func() error { return s.insert(ctx, f, b, insertSettings()) })
+	}
+	if err := g.Wait(); err != nil {
+		s.recent.Forget() // it holds keys of rows that are in doubt now
+		return err
 	}
 	return nil
 }

@@ -25,8 +25,19 @@ import (
 type nameSync struct {
 	root string // the engine's data directory
 
-	mu    sync.Mutex
-	known map[string]syncedDir
+	mu   sync.Mutex
+	next *syncPass // that has not begun; nil if nobody waits for one
+	last *syncPass // the newest that anybody waits for; passes run one after the other
+
+	known map[string]syncedDir // the running pass's
+	begun func()               // called when a pass has begun, in tests
+}
+
+// syncPass is one walk over the directories, for all who asked before it began:
+// inserts that end together share it.
+type syncPass struct {
+	done chan struct{}
+	err  error
 }
 
 // syncedDir is when a directory was synced last, what its time of modification
@@ -46,8 +57,6 @@ const tableDepth = 3
 // begin takes the parts that there are for whole; it comes before the library,
 // which looks at them when it loads them.
 func (n *nameSync) begin() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.known = map[string]syncedDir{}
 	err := filepath.WalkDir(n.root, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +88,32 @@ func (n *nameSync) begin() error {
 // nobody takes what was written in its life for durable.
 func (n *nameSync) sync() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	p, before := n.next, n.last
+	leads := p == nil
+	if leads {
+		p = &syncPass{done: make(chan struct{})}
+		n.next, n.last = p, p
+	}
+	n.mu.Unlock()
+	if leads {
+		if before != nil {
+			<-before.done
+		}
+		n.mu.Lock()
+		n.next = nil // who asks from here on may have names that this pass does not see
+		n.mu.Unlock()
+		p.err = n.pass()
+		close(p.done)
+	}
+	<-p.done
+	return p.err
+}
+
+// pass walks the directories once.
+func (n *nameSync) pass() error {
+	if n.begun != nil {
+		n.begun()
+	}
 	now := make(map[string]syncedDir, len(n.known))
 	err := n.walk(n.root, 0, now)
 	n.known = now
