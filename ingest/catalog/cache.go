@@ -52,7 +52,7 @@ func saveCache(s *source, g *goodList) error {
 	if err := durable.MkdirAll(durable.OS{}, filepath.Dir(s.file), 0o700); err != nil {
 		return err
 	}
-	return durable.WriteFile(durable.OS{}, s.file, data, 0o644)
+	return durable.WriteFile(durable.OS{}, s.file, data, 0o600)
 }
 
 // loadCache reads back what saveCache wrote and verifies it as if it came from

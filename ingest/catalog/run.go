@@ -12,15 +12,20 @@ import (
 // mismatch is over soon.
 const retryFirst = time.Minute
 
-// remindEvery is how often a source that keeps failing is mentioned again.
+// remindEvery is how often a source that keeps failing, or a list that is old,
+// is mentioned again.
 const remindEvery = 24 * time.Hour
+
+// oldList is the age at which browsers stop relying on a list. Whoever stands
+// between its publisher and us can keep us at it, but not hide that from us.
+const oldList = 70 * 24 * time.Hour
 
 // Run keeps the lists fresh until ctx ends, and then returns nil. Each source
 // is asked at random intervals of half to one and a half of Options.Refresh,
 // soon if its list is missing or old, and sooner, backing off, after a
-// failure. changed, if not nil, is called from Run's goroutine after the set of logs, or
-// anything about one of them, has changed, be it through Run or through
-// [Catalog.Refresh]; changes that come while it works are one call.
+// failure. changed, if not nil, is called from Run's goroutine after the set of
+// logs, or anything about one of them, has changed, be it through Run or
+// through [Catalog.Refresh]; changes that come while it works are one call.
 func (c *Catalog) Run(ctx context.Context, changed func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -41,7 +46,7 @@ func (c *Catalog) Run(ctx context.Context, changed func()) error {
 
 // keep keeps one source's list fresh.
 func (c *Catalog) keep(ctx context.Context, s *source) {
-	var warned time.Time
+	var warned, warnedOld time.Time
 	failing := false
 	for wait := c.firstWait(s, time.Now()); sleep(ctx, wait); {
 		err := c.refresh(ctx, s)
@@ -56,6 +61,10 @@ func (c *Catalog) keep(ctx context.Context, s *source) {
 				c.logger.Info("log list refreshed again", "list", s.Name)
 			}
 			failing = false
+			if at := last.list.Timestamp; !at.IsZero() && time.Since(at) > oldList && time.Since(warnedOld) >= remindEvery {
+				c.logger.Warn("log list is old, its publisher's newer ones do not arrive", "list", s.Name, "version", last.list.Version, "timestamp", at)
+				warnedOld = time.Now()
+			}
 			wait = c.interval()
 			continue
 		}

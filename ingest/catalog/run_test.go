@@ -114,6 +114,33 @@ func TestRunRetries(t *testing.T) {
 	})
 }
 
+// TestRunOldList: a source that is there, but stands still, is mentioned once
+// a day.
+func TestRunOldList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		w.put(bareURL, testList("1", time.Now(), testLog(1)))
+		var said lines
+		c, err := Open(Options{Sources: []Source{bare()}, Transport: w, Logger: said.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int{0, 5, 10} {
+			ctx, cancel := context.WithTimeout(t.Context(), 69*24*time.Hour)
+			if i > 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), 6*24*time.Hour)
+			}
+			if err := c.Run(ctx, nil); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			if n := strings.Count(said.String(), "log list is old"); n < want-2 || n > want+2 || i == 0 && n > 0 {
+				t.Errorf("life %d: %d lines", i, n)
+			}
+		}
+	})
+}
+
 // TestRunTells: changed is called for what changes, through Run or through
 // Refresh, and for nothing else.
 func TestRunTells(t *testing.T) {

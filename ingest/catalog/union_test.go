@@ -3,10 +3,13 @@ package catalog
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"ctappliance/ingest/ctlog"
 )
 
 // both opens a catalog of two unsigned lists and refreshes it.
@@ -73,6 +76,45 @@ func TestUnion(t *testing.T) {
 		d := Rules{}.Decide(logs[0], day)
 		if d.Why != c.why {
 			t.Errorf("%s: %q, want %q", c.name, d.Why, c.why)
+		}
+	}
+}
+
+// TestEqual: whatever can be said of a log, a change of it is seen.
+func TestEqual(t *testing.T) {
+	var base Listed
+	for _, whole := range []reflect.Type{reflect.TypeFor[ctlog.Info](), reflect.TypeFor[Listed]()} {
+		for _, f := range reflect.VisibleFields(whole) {
+			if f.Anonymous {
+				continue
+			}
+			changed := base
+			v := reflect.ValueOf(&changed).Elem().FieldByName(f.Name)
+			switch p := v.Addr().Interface().(type) {
+			case *string:
+				*p = "x"
+			case *[]byte:
+				*p = []byte{1}
+			case *[]string:
+				*p = []string{"x"}
+			case *bool:
+				*p = true
+			case *uint64:
+				*p = 1
+			case *time.Time:
+				*p = day
+			case *time.Duration:
+				*p = 1
+			case *ctlog.Kind:
+				*p = ctlog.Static
+			case *ctlog.Hash:
+				p[0] = 1
+			default:
+				t.Fatalf("%s is of a new type; say here how it changes", f.Name)
+			}
+			if base.equal(changed) || !changed.equal(changed) {
+				t.Errorf("a change of %s is not seen", f.Name)
+			}
 		}
 	}
 }

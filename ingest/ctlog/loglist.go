@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,8 +51,8 @@ func (i *Info) Follow() bool {
 // jsonList and the types below are the schema, as far as we need it.
 type jsonList struct {
 	Version   json.RawMessage `json:"version"`
-	Asset     uint64          `json:"assetVersion"`
-	AssetV2   uint64          `json:"assetVersionV2"`
+	Asset     json.RawMessage `json:"assetVersion"`
+	AssetV2   json.RawMessage `json:"assetVersionV2"`
 	Timestamp time.Time       `json:"log_list_timestamp"`
 	Operators []jsonOperator  `json:"operators"`
 
@@ -106,7 +107,7 @@ func ParseList(data []byte) (*List, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, fmt.Errorf("log list has bytes after its end, at offset %d", d.InputOffset())
 	}
-	list := &List{Version: strings.Trim(string(v.Version), `"`), Serial: v.AssetV2, Timestamp: v.Timestamp.UTC()}
+	list := &List{Version: strings.Trim(string(v.Version), `"`), Serial: serial(v.AssetV2), Timestamp: v.Timestamp.UTC()}
 	if list.Version == "null" {
 		list.Version = ""
 	}
@@ -114,7 +115,7 @@ func ParseList(data []byte) (*List, error) {
 		return nil, fmt.Errorf("log list has a version of %d bytes", len(list.Version))
 	}
 	if list.Serial == 0 {
-		list.Serial = v.Asset
+		list.Serial = serial(v.Asset)
 	}
 	if len(v.Operators) == 0 && v.Key != nil {
 		v.Operators = []jsonOperator{{Logs: []json.RawMessage{data}}}
@@ -137,6 +138,16 @@ func ParseList(data []byte) (*List, error) {
 		}
 	}
 	return list, nil
+}
+
+// serial reads a number that counts generations of a list. What is none is
+// nothing to go by, and no reason to do without the list.
+func serial(raw []byte) uint64 {
+	n, err := strconv.ParseUint(strings.Trim(string(raw), `"`), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // parseListed reads one log of a list and notes what is wrong with it.

@@ -227,6 +227,19 @@ func TestListStates(t *testing.T) {
 	}
 }
 
+// TestListSerial: Apple's numbers, and what stands in their place.
+func TestListSerial(t *testing.T) {
+	for text, want := range map[string]uint64{
+		`"assetVersion":32,"assetVersionV2":1013`: 1013, `"assetVersion":32`: 32, `"assetVersionV2":"1013"`: 1013,
+		`"assetVersionV2":-1`: 0, `"assetVersionV2":1.5`: 0, `"assetVersionV2":{},"assetVersion":7`: 7, `"assetVersionV2":99999999999999999999`: 0, `"version":"1"`: 0,
+	} {
+		list, err := ParseList([]byte(`{` + text + `,"operators":[{}]}`))
+		if err != nil || list.Serial != want {
+			t.Errorf("%s: %+v, %v", text, list, err)
+		}
+	}
+}
+
 // TestOneBadEntry: an entry that is not of the schema, or only stands in the
 // way, spoils no other.
 func TestOneBadEntry(t *testing.T) {
