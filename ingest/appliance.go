@@ -46,9 +46,8 @@ type Appliance struct {
 	start       *checkpoint.State // as loaded and mended
 	strays      []uint64          // flushes of former lives that cannot be cut again and may still take effect
 
-	sets chan *newSet    // for crew
-	over chan struct{}   // closed when the followers have ended
-	life context.Context // of Run: what a span's conductor must not leave half done when it alone is stopped ends with it
+	sets chan *newSet  // for crew
+	over chan struct{} // closed when the followers have ended
 
 	hurry    chan struct{} // holds one: every span may have been fetched
 	touched  chan struct{} // holds one: a verified mark moved
@@ -101,7 +100,7 @@ func Open(c Config) (a *Appliance, err error) {
 		fetchMemory: semaphore.NewWeighted(c.FetchMemory),
 		spans:       &spanTable{byID: map[uint64]*span{}, next: 1},
 		recovered:   map[uint64]uint64{},
-		sets:        make(chan *newSet), over: make(chan struct{}), life: context.Background(),
+		sets:        make(chan *newSet), over: make(chan struct{}),
 		hurry: make(chan struct{}, 1), planning: make(chan struct{}, 1), touched: make(chan struct{}, 1)}
 	if a.unlock, err = durable.Lock(filepath.Join(c.Dir, "lock")); err != nil {
 		var locked *durable.LockedError
@@ -185,7 +184,6 @@ func (a *Appliance) Run(ctx context.Context) error {
 	ctx, a.finished = context.WithCancel(ctx)
 	defer a.finished()
 	g, ctx := errgroup.WithContext(ctx)
-	a.life = ctx
 	rows := make(chan *parsed)
 	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, strays: a.strays, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
 	a.deliveredSeq.Store(d.meta.DeliveredSeq)

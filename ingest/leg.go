@@ -205,9 +205,7 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	if len(payload) > maxRecord {
 		return c.appendHalves(ctx, f)
 	}
-	// Not with the follower's ctx: given up half-way the record might be in the
-	// WAL all the same, and whoever runs the span next would append it again.
-	seq, err := a.wal.Append(a.life, s.id, state, payload)
+	seq, err := a.wal.Append(ctx, s.id, state, payload)
 	if err != nil {
 		return fmt.Errorf("appending to WAL: %w", err)
 	}

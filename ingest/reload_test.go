@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"slices"
@@ -386,6 +387,39 @@ func TestTailAndHistory(t *testing.T) {
 			}
 			if err := sink.check(l.id, 0, 1_000); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// A start by date is looked up once: the tail that it gave is where it is, also
+// after a restart with another date.
+func TestStartDate(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			l := redial(t, dial(t, newLog(t, kind, 900)), "https://log.ctappliance.test/", func(i *ctlog.Info) { i.MMD = time.Millisecond })
+			size, _, _ := l.Head()
+			since := time.UnixMilli(int64(binary.BigEndian.Uint64(l.Leaf(600)[2:])))
+			sink := newMemSink()
+			c := tailConfig(t, sink, l)
+			c.Logs[0].Spans = []Request{{Start: StartDate, Since: since, To: Forever}}
+			a := follow(t, c, sink)
+			name := l.client.Info().Name
+			st := a.await(name, "caught up")
+			a.end()
+			from := st.Spans[0].From
+			if len(st.Spans) != 1 || from == 0 || from > 600 {
+				t.Fatalf("began at %d, want 600 or somewhat less: %+v", from, st.Spans)
+			}
+			if err := sink.check(l.id, from, size); err != nil {
+				t.Error(err)
+			}
+			c.Logs[0].Spans[0].Since = since.AddDate(-1, 0, 0)
+			b := follow(t, c, sink)
+			st = b.await(name, "caught up")
+			b.end()
+			if len(st.Spans) != 1 || st.Spans[0].From != from {
+				t.Errorf("another date moved the beginning: %+v", st.Spans)
 			}
 		})
 	}

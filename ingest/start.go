@@ -2,9 +2,7 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"ctappliance/ingest/ctlog"
 )
@@ -23,7 +21,7 @@ func (f *follower) startOf(ctx context.Context, r Request, head *ctlog.Head) (ui
 		return head.Size, nil
 	}
 	for tries := 1; ; tries++ {
-		from, err := indexAt(ctx, f.log, head, r.Since)
+		from, err := ctlog.IndexAt(ctx, f.log, head, r.Since)
 		if err == nil {
 			f.out.Info("start found", "since", r.Since, "index", from)
 			return from, nil
@@ -79,9 +77,4 @@ func (f *follower) closed() bool {
 		}
 	}
 	return true
-}
-
-// TEMPORARY: until ctlog.IndexAt is there.
-var indexAt = func(context.Context, ctlog.Log, *ctlog.Head, time.Time) (uint64, error) {
-	return 0, errors.ErrUnsupported
 }
