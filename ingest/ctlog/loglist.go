@@ -195,7 +195,10 @@ func (l *jsonLog) info() Info {
 		info.setState(name, raw)
 	}
 	_, keyErr := parsePublicKey(l.Key)
-	_, urlErr := cleanURL(info.URL, true)
+	clean, urlErr := cleanURL(info.URL, true)
+	if urlErr == nil {
+		info.URL = clean // with its slash, which lists sometimes have and sometimes not
+	}
 	var originErr error
 	if info.Kind == Static {
 		_, originErr = checkpointOrigin(l.SubmissionURL)

@@ -120,6 +120,7 @@ func TestLogProblems(t *testing.T) {
 	}{
 		{"good", func(m map[string]any) {}, "", true},
 		{"good tiled", tiled, "", true},
+		{"without the slash", func(m map[string]any) { m["url"] = "https://ct.test.local/2027h1" }, "", true},
 		{"Apple without ID", func(m map[string]any) { delete(m, "log_id") }, "", true},
 		{"without state", func(m map[string]any) { delete(m, "state") }, "", true},
 		{"read-only", func(m map[string]any) {
@@ -155,6 +156,9 @@ func TestLogProblems(t *testing.T) {
 			t.Errorf("%s: the other log suffers: %+v", c.name, list.Logs[1])
 		}
 		if c.want == "" {
+			if !strings.HasSuffix(got.URL, "/") || strings.HasSuffix(got.URL, "//") {
+				t.Errorf("%s: %s", c.name, got.URL)
+			}
 			if got.MMD != 24*time.Hour {
 				t.Errorf("%s: MMD %v", c.name, got.MMD)
 			}
