@@ -35,6 +35,7 @@ func runCommand() *cli.Command {
 			hup := hangups(ctx, stop)
 			f := newFleet(cfg, log)
 			f.reread = func() (*Config, error) { return configured(c, true) }
+			f.probe = f.hosts.probeTiles
 			logs, err := f.begin(ctx)
 			if err != nil {
 				return stoppedAtStart(ctx, err)

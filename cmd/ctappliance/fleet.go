@@ -80,6 +80,9 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 		if len(f.lists.Logs()) == 0 && len(f.c.Logs) == 0 {
 			return nil, errNoList(missing)
 		}
+		if slices.ContainsFunc(f.lists.Sources(), func(s catalog.SourceStatus) bool { return !isRemote(s.URL) }) {
+			poke(f.again) // a file may be another than the last life read, and costs nobody anything
+		}
 	}
 	f.recall(f.out)
 	f.hosts.loadPace(f.dir, f.now(), f.out)

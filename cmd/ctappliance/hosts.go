@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -202,6 +203,33 @@ func (h *hosts) transport(host string, keepAlive bool) *http.Transport {
 func (h *hosts) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	parts, options, pacer := h.parts(info)
+	if made := h.clients[info.ID]; made != nil && reflect.DeepEqual(made.from, parts) {
+		return made.client, pacer, nil
+	}
+	l, err := ctlog.New(info, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.clients[info.ID] = &madeClient{parts, l}
+	return l, pacer, nil
+}
+
+// probeTiles asks an RFC 6962 log whether it serves tiles as well, and returns
+// where; "" if it does not.
+func (h *hosts) probeTiles(ctx context.Context, info ctlog.Info) (string, error) {
+	h.mu.Lock()
+	_, options, _ := h.parts(info)
+	h.mu.Unlock()
+	url, err := ctlog.ProbeTiles(ctx, info, options)
+	if errors.Is(err, ctlog.ErrNoTiles) {
+		return "", nil
+	}
+	return url, err
+}
+
+// parts are what the client of a log is made of. h.mu is held.
+func (h *hosts) parts(info ctlog.Info) (clientParts, ctlog.Options, *pace.Pacer) {
 	host, hostname := hostOf(info.URL)
 	pacer := h.pacer(host)
 	keepAlive := !hintFor(hostname).noKeepAlive
@@ -209,9 +237,6 @@ func (h *hosts) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
 		keepAlive = l.KeepAlive == "on"
 	}
 	parts := clientParts{info, h.c.userAgent(), h.c.Fetch.MaxBody, h.c.AllowPrivate, keepAlive, h.gate(info.Operator)}
-	if made := h.clients[info.ID]; made != nil && reflect.DeepEqual(made.from, parts) {
-		return made.client, pacer, nil
-	}
 	key := shareKey{host, info.ID}
 	share := h.shares[key]
 	if share == nil {
@@ -222,13 +247,8 @@ func (h *hosts) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
 	if parts.gate != nil {
 		turnstile = gated{share, parts.gate}
 	}
-	l, err := ctlog.New(info, ctlog.Options{UserAgent: parts.agent, Pacer: turnstile, MaxBody: int64(parts.maxBody),
-		Transport: h.transport(host, keepAlive), AllowPrivate: parts.allowPrivate, AllowHTTP: parts.allowPrivate})
-	if err != nil {
-		return nil, nil, err
-	}
-	h.clients[info.ID] = &madeClient{parts, l}
-	return l, pacer, nil
+	return parts, ctlog.Options{UserAgent: parts.agent, Pacer: turnstile, MaxBody: int64(parts.maxBody),
+		Transport: h.transport(host, keepAlive), AllowPrivate: parts.allowPrivate, AllowHTTP: parts.allowPrivate}, pacer
 }
 
 // gated is the turnstile of a host with that of its operator behind it. The

@@ -12,8 +12,13 @@ import (
 )
 
 // tileAge is how long it is believed of an RFC 6962 log that it serves tiles
-// as well, or does not.
-const tileAge = 7 * 24 * time.Hour
+// as well, or does not; tileRetry how long to leave one alone that did not say.
+const (
+	tileAge     = 7 * 24 * time.Hour
+	tileRetry   = time.Hour
+	tileBacklog = 4096             // entries that are wanted and not copied, below which tiles are no help
+	tileWait    = 10 * time.Minute // for one log's answers, each of which takes a turn
+)
 
 // tileEntry says whether a log serves tiles.
 type tileEntry struct {
@@ -24,12 +29,13 @@ type tileEntry struct {
 // tileBook knows which RFC 6962 logs serve tiles as well, by log ID in hex. It
 // is written to tiles.json.
 type tileBook struct {
-	mu   sync.Mutex
-	logs map[string]tileEntry
+	mu    sync.Mutex
+	logs  map[string]tileEntry
+	tried map[string]time.Time // logs that did not say
 }
 
 func loadTiles(dir string, out *slog.Logger) *tileBook {
-	b := &tileBook{logs: loadState[map[string]tileEntry](dir, tilesFile, out)}
+	b := &tileBook{logs: loadState[map[string]tileEntry](dir, tilesFile, out), tried: map[string]time.Time{}}
 	if b.logs == nil {
 		b.logs = map[string]tileEntry{}
 	}
@@ -53,6 +59,9 @@ func (b *tileBook) with(choices []choice) []choice {
 func (b *tileBook) fresh(id string, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if at, ok := b.tried[id]; ok && now.Sub(at) < tileRetry {
+		return true
+	}
 	e, ok := b.logs[id]
 	return ok && now.Sub(e.At) < tileAge && now.Sub(e.At) > -time.Hour
 }
@@ -64,6 +73,13 @@ func (b *tileBook) put(id, url string, now time.Time) (changed bool) {
 	before := b.logs[id].URL
 	b.logs[id] = tileEntry{url, now}
 	return before != url
+}
+
+// failed notes that a log did not say.
+func (b *tileBook) failed(id string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tried[id] = now
 }
 
 func (b *tileBook) save(dir string, out *slog.Logger) {
@@ -95,7 +111,10 @@ func (f *fleet) probeTiles(ctx context.Context, p pipeline) {
 // probeSome asks each log that is due, and reports whether one has answered
 // otherwise than before.
 func (f *fleet) probeSome(ctx context.Context, p pipeline) (changed bool) {
-	behind := backlogs(p.Status())
+	behind := map[string]bool{}
+	for _, l := range p.Status().Logs {
+		behind[l.ID] = l.Halted == "" && l.Wanted-min(l.Delivered, l.Wanted) >= tileBacklog
+	}
 	f.mu.Lock()
 	var due []ctlog.Info
 	for id, ch := range f.followed {
@@ -106,18 +125,27 @@ func (f *fleet) probeSome(ctx context.Context, p pipeline) (changed bool) {
 	f.mu.Unlock()
 	asked := false
 	for _, info := range due {
-		url, err := f.probe(ctx, info)
+		id := hex.EncodeToString(info.ID[:])
+		info.TileURL = ""
+		patience, cancel := context.WithTimeout(ctx, tileWait)
+		url, err := f.probe(patience, info)
+		cancel()
 		if ctx.Err() != nil {
 			break
 		}
 		if err != nil {
-			f.out.Debug("log not asked for tiles", "log", info.Name, "err", err)
+			f.tiles.failed(id, f.now())
+			f.out.Debug("log did not say whether it serves tiles", "log", info.Name, "err", err, "retry_in", tileRetry)
 			continue
 		}
 		asked = true
-		if f.tiles.put(hex.EncodeToString(info.ID[:]), url, f.now()) {
+		if f.tiles.put(id, url, f.now()) {
 			changed = true
-			f.out.Info("log serves tiles beside its own API", "log", info.Name, "url", url)
+			if url != "" {
+				f.out.Info("log serves tiles beside its own API, reading through them", "log", info.Name, "url", url)
+			} else {
+				f.out.Info("log no longer serves tiles", "log", info.Name)
+			}
 		}
 	}
 	if asked {
