@@ -128,6 +128,16 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		return nil
 	})
 	g.Go(func() error {
+		newNotifier(cfg.DataDir, log).run(ctx)
+		return nil
+	})
+	if cfg.fleet != nil {
+		g.Go(func() error {
+			summarize(ctx, report.status, log)
+			return nil
+		})
+	}
+	g.Go(func() error {
 		err := serveControl(ctx, cfg.DataDir, a, s.engine, report.status, reload)
 		if err != nil {
 			stop()

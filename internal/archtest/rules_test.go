@@ -77,6 +77,7 @@ var homes = []struct {
 	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance"}, nil},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/ctappliance"}, nil},
 	{"github.com/prometheus/client_golang", []string{"cmd/ctappliance"}, nil},
+	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/ctappliance"}, nil},
 	{"github.com/rogpeppe/go-internal", nil, []string{"cmd/ctappliance"}},
 	{"github.com/compose-spec/compose-go/v2", nil, []string{"internal/deploytest"}},
 }
