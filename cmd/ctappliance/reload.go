@@ -193,6 +193,7 @@ func (f *fleet) rechoose(ctx context.Context, p pipeline) {
 func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	f.changing.Lock()
 	defer f.changing.Unlock()
+	defer notifyReload()()
 	next, err := f.reread()
 	if err != nil {
 		return applied{}, err
