@@ -25,16 +25,54 @@
 //	         extensions<16>: empty, or leaf_index of a static log
 //
 // A static log's tile leaves the first two bytes out; they are put back.
-// RFC 6962 logs that serve tiles too (Info.TileURL) give full tiles that way.
 // Leaves of unknown kinds are passed on: they hash into the tree all the same.
+//
+// RFC 6962 logs that serve tiles too give full tiles that way. [ProbeTiles]
+// finds out; Info.TileURL says so. Tiles are compared with get-entries now and
+// then, and where they fail three times, or hold something else, entries come
+// by get-entries for a minute and more (up to six hours), see [TilesPaused].
+//
+// # Archives
+//
+// A log that has ended may live on as static tiles. New reads them where
+// Info.URL is one of these, whatever protocol the log spoke:
+//
+//	file:///dir/           with checkpoint, tile/<L>/<N>, tile/data/<N>, issuer/<SHA-256>
+//	file:///dir/           with zips of that: 000.zip, 001.zip …, as photocamera-archiver
+//	                       (filippo.io/sunlight) makes them, or zips with other names
+//	file:///dir/a.zip      one zip; a number for a name stands for all beside it
+//	https://host/a.zip     the same, by Range requests of 2 MiB, each with its turn of the Pacer
+//	https://host/dir/      with Options.Archive: a tile directory, by plain GETs
+//
+// Zip n of a numbered set holds entries [2^24·n, 2^24·(n+1)), and each what is
+// of the whole log. Folders in front, inside a zip, do not matter. Nothing
+// outside of the archive is read. file: needs Options.AllowFile, which only
+// the user's own configuration may set off. What is deflated in a zip comes as
+// a gzip tile, with the same bytes.
+//
+// The head is the archive's checkpoint, or get-sth.json (also ct/v1/get-sth),
+// signed by the log's key. Where there is neither, it is what Info says of the
+// log's end, if log.v3.json does not say otherwise: an unsigned root is no head
+// of its own. Hash tiles that are missing are computed from the entries, from
+// up to 8192 tiles for a frontier. A tile that is missing is ErrNotYet with its
+// name and the name of the zip that lacks it.
+//
+//	zips open at a time            3, with 4 MB of directory each
+//	files of a zip, directory      1 Mi, 128 MiB
+//	zips of a directory            10,000
+//	blocks of a zip over https     8, 16 MiB
+//
+// # Dates
+//
+// [IndexAt] finds where a date begins, by a request per halving.
 //
 // # Requests
 //
 // Every request takes a slot from the [Pacer] and reports one [Outcome]. None
 // is repeated: patience is the caller's. The exceptions ask for something
 // else: half the entries when an answer was too large, and the full tile when
-// a partial one is gone. Redirects are not followed. Only public addresses are
-// connected to (see [NewTransport]).
+// a partial one is gone. Redirects are not followed, but for zips: up to four,
+// to https. Only public addresses are connected to (see [NewTransport]).
 //
 //	answer                              limit, after decompression
 //	get-sth, checkpoint                 64 KiB
@@ -51,6 +89,8 @@
 //	ErrNotYet           covered by a signed head, but not served at present (with its *StatusError)
 //	ErrTooLarge         more bytes than the limit
 //	ErrPrivateAddress   the host's address is not public
+//	ErrFileURL          a file: URL that the options do not allow
+//	ErrNoTiles          ProbeTiles found none
 //
 // What errors repeat of a stranger's bytes is quoted to printable ASCII and
 // has at most 200 bytes.
