@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	stdcrypto "crypto"
 )
@@ -107,13 +108,7 @@ func ParseList(data []byte) (*List, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, fmt.Errorf("log list has bytes after its end, at offset %d", d.InputOffset())
 	}
-	list := &List{Version: strings.Trim(string(v.Version), `"`), Serial: serial(v.AssetV2), Timestamp: v.Timestamp.UTC()}
-	if list.Version == "null" {
-		list.Version = ""
-	}
-	if len(list.Version) > maxListName {
-		return nil, fmt.Errorf("log list has a version of %d bytes", len(list.Version))
-	}
+	list := &List{Version: version(v.Version), Serial: serial(v.AssetV2), Timestamp: v.Timestamp.UTC()}
 	if list.Serial == 0 {
 		list.Serial = serial(v.Asset)
 	}
@@ -140,8 +135,37 @@ func ParseList(data []byte) (*List, error) {
 	return list, nil
 }
 
-// serial reads a number that counts generations of a list. What is none is
+// version reads what lists have as a string or as a number. Anything else is
 // nothing to go by, and no reason to do without the list.
+func version(raw []byte) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		var n json.Number
+		if json.Unmarshal(raw, &n) != nil {
+			return ""
+		}
+		s = n.String()
+	}
+	return text(s, maxListName)
+}
+
+// text makes a list's words fit for a line of output: at most so many bytes,
+// with a "?" for what does not print.
+func text(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
+}
+
+// serial reads a number that counts generations of a list. What is none is
+// nothing to go by either.
 func serial(raw []byte) uint64 {
 	n, err := strconv.ParseUint(strings.Trim(string(raw), `"`), 10, 64)
 	if err != nil {
@@ -171,9 +195,9 @@ func parseListed(raw []byte, operator string) Info {
 		{"submission URL", &info.SubmissionURL, maxListURL},
 	} {
 		if len(*s.text) > s.most {
-			*s.text = strings.ToValidUTF8((*s.text)[:s.most], "")
 			info.Problem = fmt.Sprintf("its %s has more than %d bytes", s.what, s.most)
 		}
+		*s.text = text(*s.text, s.most)
 	}
 	return info
 }

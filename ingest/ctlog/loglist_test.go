@@ -244,6 +244,25 @@ func TestListSerial(t *testing.T) {
 	}
 }
 
+// TestListWords: no word of a list can move the cursor of a terminal.
+func TestListWords(t *testing.T) {
+	for raw, want := range map[string]string{
+		`"85.92"`: "85.92", `4`: "4", `4.50`: "4.50", `null`: "", `{"a":\n1}`: "", `[]`: "", `true`: "", `"a\u001b[31m\nb"`: "a?[31m?b", `"` + strings.Repeat("9", 300) + `"`: strings.Repeat("9", 200),
+	} {
+		list, err := ParseList([]byte(`{"version":` + strings.ReplaceAll(raw, "\\n1", "\n1") + `,"operators":[{}]}`))
+		if err != nil || list.Version != want {
+			t.Errorf("%s: %+v, %v", raw, list, err)
+		}
+	}
+	list, err := ParseList([]byte(`{"operators":[{"name":"O\u001b]0;x\u0007p\u202e","logs":[{"description":"日本 \u001b[2J\nx","url":"\u001b","state":{"us\u0000ed":{}}}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := list.Logs[0]; l.Operator != "O?]0;x?p?" || l.Name != "日本 ?[2J?x" || l.URL != "?" || l.State != "us?ed" {
+		t.Errorf("%+v", l)
+	}
+}
+
 // TestOneBadEntry: an entry that is not of the schema, or only stands in the
 // way, spoils no other.
 func TestOneBadEntry(t *testing.T) {
@@ -290,7 +309,7 @@ func FuzzParseList(f *testing.F) {
 			return
 		}
 		for _, l := range list.Logs {
-			if strings.ContainsAny(l.Problem, "\n\x1b") || len(l.Problem) > 500 || len(l.Name) > maxListName || len(l.URL) > maxListURL || len(l.State) > maxListName {
+			if strings.ContainsAny(l.Problem+l.Name+l.Operator+l.URL+l.SubmissionURL+l.State+list.Version, "\n\x1b\x00\x7f") || len(l.Problem) > 500 || len(l.Name) > maxListName || len(l.URL) > maxListURL || len(l.State) > maxListName {
 				t.Errorf("%+v", l)
 			}
 			if !l.Follow() {
