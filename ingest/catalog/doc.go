@@ -17,15 +17,17 @@
 //
 // # What is kept out
 //
-//	not what was asked for      a page instead of a list, cut short, over 4 MiB, compressed to be more than that
+//	not what was asked for      a page instead of a list, cut short, over 4 MiB, or inflating to more than that
 //	a wrong signature           also where list and signature are of two versions: asked again soon
 //	older than the last one     by log_list_timestamp; where that does not tell, by Apple's asset version, then by version
 //	implausible                 no operators; over 5000 logs; of ten logs or more, fewer than half are left, or
 //	                            fewer than half of those that can be followed
 //
-// The first three happen by themselves and pass. Where a publisher, or the
-// owner of a file, means what looks like the last two, removing the cached
-// list (the message names the file) accepts it.
+// The first two happen by themselves and pass. Where a publisher, or the owner
+// of a file, means what looks like one of the last two, removing the cached
+// list (the message names the file) while nothing runs accepts it. A list that
+// is confirmed again and again but was dated more than ten weeks ago is used,
+// and mentioned once a day: somebody may be holding newer ones back.
 //
 // An unsigned list that is dated more than a day in the future, by our clock,
 // does not count as newer than others: whoever can forge one list cannot shut

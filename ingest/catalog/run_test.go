@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +139,42 @@ func TestRunOldList(t *testing.T) {
 			if n := strings.Count(said.String(), "log list is old"); n < want-2 || n > want+2 || i == 0 && n > 0 {
 				t.Errorf("life %d: %d lines", i, n)
 			}
+		}
+	})
+}
+
+// TestTogether: refreshes by hand beside Run's own, readers beside both, and a
+// second process that reads what is written meanwhile.
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, dir := newPublisher(t), t.TempDir()
+		p.publish(testList("0", time.Now(), testLogs(1)...))
+		c := open(t, p.web, dir, p.source(), bare())
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = c.Run(ctx, func() { _ = c.Logs() }) })
+		for i := range 3 {
+			wg.Go(func() {
+				for range 20 {
+					time.Sleep(time.Duration(1+i) * time.Hour)
+					_ = c.Refresh(ctx)
+					_, _ = c.Logs(), c.Sources()
+				}
+			})
+		}
+		for n := range 20 {
+			time.Sleep(3 * time.Hour)
+			p.publish(testList(strconv.Itoa(1+n), time.Now(), testLogs(1+n)...))
+			var said lines
+			if _, err := Open(Options{Dir: dir, Sources: []Source{p.source()}, Logger: said.logger()}); err != nil || said.String() != "" {
+				t.Errorf("%v %s", err, said.String())
+			}
+		}
+		time.Sleep(24 * time.Hour)
+		cancel()
+		wg.Wait()
+		if len(c.Logs()) != 20 {
+			t.Errorf("%d logs", len(c.Logs()))
 		}
 	})
 }
