@@ -25,7 +25,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate soak clean
+.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate soak world clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,12 @@ mutate: go $(ENGINE) ## removes one guard after the other and wants tests to fai
 soak: T := $(if $(filter command,$(firstword $(origin T))),$(T),30m)
 soak: go $(ENGINE) ## everything that can happen, one after the other: make soak T=30m
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestSoak -soak=$(T) $(TESTFLAGS) -v -timeout 0
+
+# A day of fake time takes a minute or two; then the real program for T.
+world: T := $(if $(filter command,$(firstword $(origin T))),$(T),30m)
+world: go $(ENGINE) ## a local log for every one of the real lists, a day and then really: make world T=30m
+	CGO_ENABLED=0 go test ./internal/world -run TestDay -world.day=24h -v -timeout 0 $(TESTFLAGS)
+	CGO_ENABLED=0 go test ./bench -run TestWorldSoak -world=$(T) -world.csv=world-soak-$(shell date +%F).csv -v -timeout 0 $(TESTFLAGS)
 
 recovery: go $(ENGINE) ## the way back after kill -9 with 1 GiB of undelivered WAL
 	CGO_ENABLED=0 go test ./bench -run TestRecovery -recovery.bytes=1GiB -v -timeout 0 $(TESTFLAGS)

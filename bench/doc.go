@@ -1,7 +1,8 @@
 // Package bench measures the whole: a demo log, the appliance and its engine,
-// each a process of its own, on this machine. It holds benchmarks, and
-// [TestRecovery], which measures the way back after a kill; the packages' own
-// benchmarks say what a part costs.
+// each a process of its own, on this machine. It holds benchmarks,
+// [TestRecovery], which measures the way back after a kill, and
+// [TestWorldSoak], which runs the program among the logs of the real lists; the
+// packages' own benchmarks say what a part costs.
 //
 //	go test ./bench -run '^$' -bench . -benchtime 1x
 //
@@ -37,6 +38,17 @@
 // Processor time comes from /proc, to 10 ms. Resident sets are sampled every 20
 // ms from the kernel's high-water mark. Wall times on a busy machine say
 // little; processor time says more.
+//
+// # The soak
+//
+//	make world T=30m
+//
+// The logs are in the test's own process (package world): as many as the real
+// lists have, with a quarter of their growth. The program gets a contact, the
+// list's address and key, and what being on one machine takes. Every ten
+// seconds `status --json`, /metrics and /proc give a line of
+// world-soak-DATE.csv; [worldColumns] says what its columns are. What is
+// printed at the end is beside it, in world-soak-DATE.txt.
 //
 // # Settings
 //

@@ -68,15 +68,15 @@ type day struct {
 
 // point is one line of the time series.
 type point struct {
-	at                   time.Duration
-	logs                 int
-	behind, most         uint64
-	asked                Counts
-	wal                  int64
-	heap                 uint64
-	goroutines           int
-	delivered            uint64
-	halted, retrying, no int
+	at               time.Duration
+	logs             int
+	behind, most     uint64
+	asked            Counts
+	wal              int64
+	heap             uint64
+	goroutines       int
+	delivered        uint64
+	halted, retrying int
 }
 
 // A day in the life: every log that survives it is copied whole, once, and
@@ -203,11 +203,6 @@ func (d *day) follows() []ingest.Follow {
 	return slices.Collect(maps.Values(d.known))
 }
 
-// survives says whether a log is to be copied to its end.
-func survives(l *Log) bool {
-	return l.Role != Lying && l.Role != Gone && l.Role != Retired
-}
-
 // complete says whether every surviving log is copied and verified to its
 // end; report, if set, is told what is not.
 func (d *day) complete(report func(string, ...any)) bool {
@@ -217,7 +212,7 @@ func (d *day) complete(report func(string, ...any)) bool {
 	}
 	ok := true
 	for _, l := range d.w.Logs() {
-		if !survives(l) {
+		if !l.Survives() {
 			continue
 		}
 		st, listed := have[fmt.Sprintf("%x", l.ID)]
@@ -250,10 +245,10 @@ func (d *day) sample() {
 			p.retrying++
 		}
 	}
-	now := time.Now()
 	for _, l := range d.w.Logs() {
-		if n, ok := delivered[fmt.Sprintf("%x", l.ID)]; ok && survives(l) {
-			behind := l.due(now) - min(n, l.due(now))
+		if n, ok := delivered[fmt.Sprintf("%x", l.ID)]; ok && l.Survives() {
+			due := l.Due()
+			behind := due - min(n, due)
 			p.behind += behind
 			p.most = max(p.most, behind)
 		}
@@ -304,11 +299,11 @@ func (d *day) check() {
 			switch {
 			case n > 1:
 				doubled += n - 1
-			case n == 0 && survives(l):
+			case n == 0 && l.Survives():
 				lost++
 			}
 		}
-		if survives(l) {
+		if l.Survives() {
 			want += int(l.Size())
 		}
 		if lost+doubled > 0 {

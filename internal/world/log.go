@@ -130,6 +130,11 @@ func (l *Log) advance(now time.Time) error {
 	return nil
 }
 
+// Survives says whether the log is to be copied to its end.
+func (l *Log) Survives() bool {
+	return l.Role != Lying && l.Role != Gone && l.Role != Retired
+}
+
 // stop ends the growth.
 func (l *Log) stop(now time.Time) {
 	l.mu.Lock()
@@ -184,4 +189,11 @@ func (l *Log) lie(o ctlogtest.CorpusOptions) error {
 
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// Due is how many entries the log has now, whether it has signed them or not.
+func (l *Log) Due() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.due(time.Now()), l.log.Size())
 }

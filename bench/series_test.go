@@ -1,0 +1,161 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// worldPoint is one line of a soak's time series: values in the order of
+// worldColumns.
+type worldPoint []float64
+
+// worldColumns are the columns of the time series.
+var worldColumns = []string{
+	"seconds",        // since the start
+	"logs",           // followed
+	"behind",         // entries that the followed logs have signed and are not delivered, halted and gone logs not counted
+	"behind_max",     // of one log
+	"lag_max_s",      // age of the oldest entry that is not delivered, likewise
+	"requests",       // that the world has got
+	"refused",        // of them with 429
+	"delivered",      // entries, of all logs
+	"rss_mb",         // of the appliance
+	"engine_rss_mb",  // of the engine
+	"engine_anon_mb", // of it without mapped files
+	"goroutines",     // of the appliance
+	"wal_mb",         // segments on disk
+	"cpu_s",          // of the appliance, user and system
+	"engine_cpu_s",   // of the engine
+	"world_cpu_s",    // of the logs and of what measures
+	"halted",         // logs
+	"retrying",       // logs
+	"insert_errors",  // of the store
+}
+
+func (s *worldSoak) sample(ctx context.Context) worldPoint {
+	at := time.Since(s.began).Seconds()
+	st, err := s.status(ctx)
+	if err != nil {
+		s.t.Errorf("after %.0f s: %v", at, err)
+		return append(worldPoint{at}, make(worldPoint, len(worldColumns)-1)...)
+	}
+	var behind, most, lag, delivered, halted, retrying float64
+	for _, l := range st.Logs {
+		delivered += float64(l.Delivered)
+		switch l.State {
+		case "halted":
+			halted++
+			continue
+		case "retrying":
+			retrying++
+			continue
+		}
+		n := float64(l.Wanted) - float64(l.Delivered)
+		behind += n
+		most = max(most, n)
+		lag = max(lag, l.Lag)
+	}
+	asked := s.w.Count()
+	cpu := func(pid int) float64 {
+		u, err := used(pid)
+		if err != nil {
+			return 0
+		}
+		return u.cpu.Seconds()
+	}
+	rss := func(pid int, name string) float64 { return float64(field(pid, "status", name)) * 1024 / 1e6 }
+	pid := s.cmd.Process.Pid
+	return worldPoint{at, float64(len(st.Logs)), behind, most, lag, float64(asked.Requests), float64(asked.Refused), delivered,
+		rss(pid, "VmRSS"), rss(st.Engine.PID, "VmRSS"), rss(st.Engine.PID, "RssAnon"), s.gauge("go_goroutines"), float64(st.WAL.Bytes) / 1e6,
+		cpu(pid), cpu(st.Engine.PID), cpu(os.Getpid()), halted, retrying, float64(st.Delivery.InsertErrors)}
+}
+
+// report prints what was seen, and writes the files.
+func (s *worldSoak) report() {
+	var b strings.Builder
+	last := s.points[len(s.points)-1]
+	fmt.Fprintf(&b, "%v in a world of %d logs at %g of the real growth: %.0f entries delivered, %.0f a second\n", worldFor, len(s.w.Logs()), *worldScale, last[7], last[7]/last[0])
+	b.WriteString(s.out.String())
+	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "column\tmin\tmedian\tmax\tlast\t")
+	for i, name := range worldColumns {
+		values := s.column(i)
+		slices.Sort(values)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t\n", name, number(values[0]), number(values[len(values)/2]), number(values[len(values)-1]), number(last[i]))
+	}
+	tw.Flush()
+	fmt.Fprintln(&b)
+	for _, name := range []string{"rss_mb", "engine_rss_mb", "engine_anon_mb", "goroutines"} {
+		fmt.Fprintf(&b, "%s changes by %+.2f a minute over the last 20 minutes\n", name, s.slope(name, 20*time.Minute)*60)
+	}
+	fmt.Fprintln(&b)
+	tw = tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "host with a limit\tlimit\trequests\theads\trefused\tshare")
+	for _, h := range s.w.Hosts() {
+		if h.Limit == nil {
+			continue
+		}
+		c := h.Count()
+		fmt.Fprintf(tw, "%s\t%g/s, burst %d, %q\t%d\t%d\t%d\t%.2f %%\n", h.Name, h.Limit.Rate, h.Limit.Burst, h.Limit.RetryAfter, c.Requests, c.Heads, c.Refused, 100*float64(c.Refused)/float64(max(1, c.Requests)))
+	}
+	tw.Flush()
+	s.t.Log("\n" + b.String())
+	if *worldCSV == "" {
+		return
+	}
+	rows := [][]string{worldColumns}
+	for _, p := range s.points {
+		var row []string
+		for _, v := range p {
+			row = append(row, number(v))
+		}
+		rows = append(rows, row)
+	}
+	f, err := os.Create(*worldCSV)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer f.Close()
+	if err := csv.NewWriter(f).WriteAll(rows); err != nil {
+		s.t.Error(err)
+	}
+	if err := os.WriteFile(strings.TrimSuffix(*worldCSV, ".csv")+".txt", []byte(b.String()), 0o644); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func (s *worldSoak) column(i int) []float64 {
+	var out []float64
+	for _, p := range s.points {
+		out = append(out, p[i])
+	}
+	return out
+}
+
+// slope is how much a column grows in a second, by least squares over the
+// points of the last while.
+func (s *worldSoak) slope(name string, while time.Duration) float64 {
+	i, from := slices.Index(worldColumns, name), s.points[len(s.points)-1][0]-while.Seconds()
+	var n, x, y, xx, xy float64
+	for _, p := range s.points {
+		if p[0] >= from {
+			n, x, y, xx, xy = n+1, x+p[0], y+p[i], xx+p[0]*p[0], xy+p[0]*p[i]
+		}
+	}
+	if d := n*xx - x*x; d != 0 {
+		return (n*xy - x*y) / d
+	}
+	return 0
+}
