@@ -101,10 +101,10 @@ func parseArchivedHead(info Info, body []byte, key stdcrypto.PublicKey) (*Head, 
 }
 
 // archiveOrigin is the origin that an archive's checkpoint must have: the
-// log's, where we know it, else whatever it says. The signature does not cover
-// it, and the key is the log's identity.
+// log's, where we know it (the archive's own URL is not it), else whatever it
+// says. The signature does not cover it, and the key is the log's identity.
 func archiveOrigin(info Info, checkpoint []byte) string {
-	if origin, err := checkpointOrigin(info.SubmissionURL); err == nil {
+	if origin, err := checkpointOrigin(info.SubmissionURL); err == nil && strings.TrimRight(info.SubmissionURL, "/") != strings.TrimRight(info.URL, "/") {
 		return origin
 	}
 	line, _, _ := bytes.Cut(checkpoint, []byte{'\n'})

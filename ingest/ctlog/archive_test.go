@@ -213,7 +213,9 @@ func TestArchiveOverHTTP(t *testing.T) {
 			p := &recorder{}
 			o := archiveOptions
 			o.AllowFile, o.Pacer, o.Archive = false, p, name == ""
-			copyArchive(t, l, openArchive(t, archiveInfo(l, srv.URL+"/"+name), o))
+			info := archiveInfo(l, srv.URL+"/"+name)
+			info.SubmissionURL = strings.TrimSuffix(info.URL, "/") + "/" // for want of another one
+			copyArchive(t, l, openArchive(t, info, o))
 			if _, n := p.last(); name != "" && (n != ranges || n > 8) || name == "" && ranges != 0 {
 				t.Errorf("%d requests took a slot, %d asked for ranges", n, ranges)
 			}
@@ -269,6 +271,9 @@ func TestArchiveURLs(t *testing.T) {
 		"https://u:p@h.example/00.zip": "user name",
 	} {
 		_, err := New(archiveInfo(l, url), archiveOptions)
+		if file, err2 := IsFileURL(url); file != strings.HasPrefix(url, "file:") || err2 != nil && err2.Error() != err.Error() {
+			t.Errorf("%s: a file %v, %v", url, file, err2)
+		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
@@ -396,6 +401,27 @@ func TestArchiveMissing(t *testing.T) {
 		if _, err := c.Issuer(t.Context(), Hash{1}); !isGone(err) {
 			t.Errorf("%s: issuer: %v", shape, err)
 		}
+	}
+}
+
+// TestArchiveDamaged: what is damaged is named with the zip that it is in.
+func TestArchiveDamaged(t *testing.T) {
+	l := archived()[ctlogtest.Static]
+	url := writeArchive(t, l, "numbered zip", ctlogtest.ArchiveOptions{})
+	name := filepath.Join(strings.TrimPrefix(url, "file://"), "000.zip")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(b, []byte("tile/data/002"))
+	b[at+20_000] ^= 1
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := openArchive(t, archiveInfo(l, url), archiveOptions)
+	_, err = c.Entries(t.Context(), 512, 768, l.Size())
+	if _, ok := errors.AsType[*AnswerError](err); !ok || !strings.Contains(err.Error(), "tile/data/002") || !strings.Contains(err.Error(), "000.zip") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -23,6 +23,16 @@ func isArchiveURL(raw string) bool {
 	return isFileURL(raw) || isZipName(strings.TrimRight(raw, "/"))
 }
 
+// IsFileURL reports whether a URL is a file:, and what is wrong with it if it
+// is one that New would not read.
+func IsFileURL(raw string) (bool, error) {
+	if !isFileURL(raw) {
+		return false, nil
+	}
+	_, err := filePath(raw)
+	return true, err
+}
+
 func isFileURL(raw string) bool { return len(raw) >= 5 && strings.EqualFold(raw[:5], "file:") }
 
 func isZipName(name string) bool {
@@ -152,11 +162,11 @@ func (d *dirFiles) zips() ([]string, error) {
 
 func (d *dirFiles) read(_ context.Context, _ Class, path string, limit int64) ([]byte, bool, error) {
 	if _, ok := parseResource(path); !ok {
-		return nil, false, notInArchive(path, "the archive")
+		return nil, false, notInArchive("the archive")
 	}
 	f, err := openRegular(d.root, filepath.FromSlash(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, notInArchive(path, "the archive's directory")
+		return nil, false, notInArchive("the archive's directory")
 	}
 	if err != nil {
 		return nil, false, err

@@ -45,9 +45,24 @@ func (g *archiveGetter) get(ctx context.Context, q request, decode func(*answer)
 		err = decode(&answer{body: body, gzip: gz})
 	}
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", q.path, err)
+		return fmt.Errorf("reading %s%s: %w", q.path, placeOf(g.f, q.path), err)
 	}
 	return nil
+}
+
+// placeOf says in which file of the archive a resource should be: " in 003.zip".
+func placeOf(f files, path string) string {
+	switch f := f.(type) {
+	case either:
+		return placeOf(f.first, path)
+	case *zipSet:
+		if what, ok := parseResource(path); ok {
+			if names := f.candidates(what); len(names) > 0 {
+				return " in " + quote(names[0])
+			}
+		}
+	}
+	return ""
 }
 
 // either is two places where the files of one archive may be.

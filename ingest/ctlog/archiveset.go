@@ -62,7 +62,7 @@ type openZip struct {
 func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64) ([]byte, bool, error) {
 	what, ok := parseResource(path)
 	if !ok {
-		return nil, false, notInArchive(path, "the archive")
+		return nil, false, notInArchive("the archive")
 	}
 	where, missing, opened := "the archive", error(nil), false
 	for _, name := range s.candidates(what) {
@@ -90,12 +90,12 @@ func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64
 		// Not an archive that lacks something, but none at all.
 		return nil, false, answerErrorf("archive", "%s is not there: %v", quote(s.first), missing)
 	}
-	return nil, false, notInArchive(path, where)
+	return nil, false, notInArchive(where)
 }
 
-// notInArchive says what is missing, and in which file it should have been.
-func notInArchive(path, where string) error {
-	return fmt.Errorf("%s is not in %s: %w", path, where, fs.ErrNotExist)
+// notInArchive says in which file of the archive something should have been.
+func notInArchive(where string) error {
+	return fmt.Errorf("it is not in %s: %w", where, fs.ErrNotExist)
 }
 
 // candidates are the zips that may hold a resource, best first.

@@ -629,3 +629,18 @@ func FuzzArchiveName(f *testing.F) {
 		}
 	})
 }
+
+// FuzzArchiveWords: what an archive's server and its log.v3.json say.
+func FuzzArchiveWords(f *testing.F) {
+	f.Add("bytes 0-9/100", []byte(`{"final_tree_head":{"tree_size":3,"sha256_root_hash":"AAAA"}}`))
+	f.Add("bytes 5-4/3", []byte(`{"state":{"readonly":{"final_tree_head":{}}}}`))
+	f.Fuzz(func(t *testing.T, header string, meta []byte) {
+		from, to, total, ok := parseContentRange(header)
+		if ok && (from < 0 || from > to || to >= total) {
+			t.Errorf("%q: %d to %d of %d", header, from, to, total)
+		}
+		if h, err := parseFinalHead(meta); err == nil && h != nil && len(h.Root) != 32 {
+			t.Errorf("%q: root %x", meta, h.Root)
+		}
+	})
+}
