@@ -25,7 +25,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate soak world clean
+.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate rules soak world clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,10 @@ check: go ## format, vet, staticcheck, govulncheck, import rules
 	go tool staticcheck ./...
 	@.ci/vulncheck
 	CGO_ENABLED=0 go test -count=1 ./internal/archtest
+
+# A module of its own: Prometheus's query engine is no part of the appliance.
+rules: go ## the alert rules of deploy/prometheus, evaluated
+	cd internal/promtest && go vet . && CGO_ENABLED=0 go test -count=1 .
 
 race: go $(ENGINE) ## tests of the concurrent packages under the race detector
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "make: the race detector needs a C compiler: apt-get install gcc" >&2; exit 1; }

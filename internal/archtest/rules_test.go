@@ -74,7 +74,7 @@ var homes = []struct {
 	{"golang.org/x/sys/unix", []string{"internal/durable", "store/engine", "cmd/ctappliance"}, []string{"wal", "ingest/..."}},
 	{"golang.org/x/term", []string{"cmd/ctappliance"}, nil},
 	{"github.com/urfave/cli/v2", []string{"cmd/ctappliance"}, nil},
-	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance"}, nil},
+	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance"}, []string{"internal/deploytest"}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/ctappliance"}, nil},
 	{"github.com/prometheus/client_golang", []string{"cmd/ctappliance"}, nil},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/ctappliance"}, nil},
