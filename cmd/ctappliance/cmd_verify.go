@@ -74,7 +74,7 @@ func verify(c *cli.Context, cfg *Config) error {
 	reason := "the log is not in the configuration"
 	if c.Bool("offline") {
 		reason = "--offline"
-	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 {
+	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 || cfg.followsLists() && cfg.Contact != "" {
 		if err := cfg.ValidateLogs(); err != nil {
 			return &usageError{err}
 		}

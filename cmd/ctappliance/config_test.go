@@ -246,6 +246,12 @@ func TestConfigMistakes(t *testing.T) {
 			`lists.sources[10].url (FILE:15): is missing; write google, apple, or the path or https URL of a log list`,
 			`lists.sources[10] (FILE:15): sig and key belong together; set both or neither`,
 		}},
+		{name: "rules", yaml: "follow:\n  include: [kind=static, 'colour=red', 'operator=\"x']\n  exclude: state=odd\n",
+			want: []string{
+				`follow.include[1] (FILE:2): rule "colour=red": "colour" is not known; use operator, name, url, id, state, kind, interval, list, test`,
+				`follow.include[2] (FILE:2): rule "operator=\"x": a double quote is not closed`,
+				`follow.exclude[0] (FILE:3): rule "state=odd": state "odd" is not known; use usable, qualified, readonly, pending, retired or rejected`,
+			}},
 		{name: "limits of operators", yaml: "limits:\n  - {operator: A, max-qps: 1}\n  - {operator: a, max-in-flight: 2}\n  - {operator: B, keep-alive: off, max-qps: 1}\n" +
 			"  - {operator: C, host: c.example, max-qps: 1}\n  - {max-qps: 1}\n  - {host: d.example, start-qps: 2, max-qps: 1}\n  - {host: e.example, keep-alive: 'off'}\n  - {host: f.example, keep-alive: never}\n",
 			want: []string{

@@ -60,11 +60,14 @@ func newFleet(c *Config, out *slog.Logger) *fleet {
 }
 
 // begin opens the lists, fetches those that were never read, and returns the
-// logs to begin with. Lists that cannot be had are waited for where others, or
-// logs of the configuration, give something to do.
+// logs to begin with. Lists that cannot be had are waited for where others,
+// logs of the configuration, or what the last life followed give something to
+// do.
 func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 	f.changing.Lock()
 	defer f.changing.Unlock()
+	f.recall(f.out)
+	f.hosts.loadPace(f.dir, f.now(), f.out)
 	var missing error
 	if f.c.needsLists() {
 		if err := f.c.makeDataDir(); err != nil {
@@ -77,15 +80,13 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 		if missing = fetchLists(ctx, f.lists); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if len(f.lists.Logs()) == 0 && len(f.c.Logs) == 0 {
+		if len(f.lists.Logs()) == 0 && len(f.c.Logs)+len(f.left) == 0 {
 			return nil, errNoList(missing)
 		}
 		if slices.ContainsFunc(f.lists.Sources(), func(s catalog.SourceStatus) bool { return !isRemote(s.URL) }) {
 			poke(f.again) // a file may be another than the last life read, and costs nobody anything
 		}
 	}
-	f.recall(f.out)
-	f.hosts.loadPace(f.dir, f.now(), f.out)
 	choices, err := f.choose(ctx, f.c, f.lists, func(ctlog.Hash) bool { return true })
 	if err != nil {
 		return nil, err
@@ -175,9 +176,6 @@ func choiceOfLists(choices []choice, listed []catalog.Listed, rules catalog.Rule
 		d := rules.Decide(l, now)
 		choices = append(choices, choice{Info: l.Info, Lists: l.Lists, Follow: d.Follow, Why: d.Why, Start: start})
 	}
-	if len(listed) == 0 {
-		return choices // no list was ever read, or none is: that says nothing of a log
-	}
 	for _, id := range slices.SortedFunc(maps.Keys(left), func(a, b ctlog.Hash) int { return slices.Compare(a[:], b[:]) }) {
 		past := left[id]
 		if seen[id] {
@@ -189,9 +187,14 @@ func choiceOfLists(choices []choice, listed []catalog.Listed, rules catalog.Rule
 			since = now
 		}
 		gone := "no longer listed since " + since.UTC().Format(time.DateOnly)
+		if len(listed) == 0 {
+			gone = "followed before; no list can be had at present"
+		}
 		switch d := rules.Decide(catalog.Listed{Info: past.Info, Lists: past.Lists}, now); {
 		case !d.Follow:
 			ch.Why = gone + "; " + d.Why
+		case len(listed) == 0: // which says nothing of the log
+			ch.Follow, ch.Why = true, gone
 		case behind(id):
 			ch.Follow, ch.Why = true, gone+", followed until its backlog is copied"
 		default:
@@ -223,6 +226,7 @@ func (f *fleet) note(choices []choice) {
 		}
 		past := pastLog{Info: ch.Info, Lists: ch.Lists, Gone: f.left[ch.Info.ID].Gone}
 		switch {
+		case len(listed) == 0: // no list is there to miss it
 		case listed[ch.Info.ID]:
 			past.Gone = time.Time{}
 		case past.Gone.IsZero():

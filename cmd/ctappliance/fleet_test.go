@@ -334,27 +334,44 @@ func TestFleetOwnLogs(t *testing.T) {
 	}
 }
 
-// Where no list can be had, own logs are begun with, and the lists are waited
-// for; without own logs nothing can begin.
+// Where no list can be had, what the last life followed is followed on, and own
+// logs are begun with, while the lists are waited for; without either nothing
+// can begin.
 func TestFleetWithoutLists(t *testing.T) {
-	logs := someLogs(t, "A")
-	own := "lists.follow: all\nlogs:\n  - {name: Own, url: https://own.ct-watch.org/, key: " + testKey + ", kind: rfc6962}\n"
-	f := newTestFleet(t, own, logs)
-	for _, name := range []string{f.list, filepath.Join(f.dir, "data", "lists", "list.list")} {
-		if err := os.Remove(name); err != nil {
+	f := newTestFleet(t, "lists.follow: all\nlogs:\n  - {name: Own, url: https://own.ct-watch.org/, key: "+testKey+", kind: rfc6962}\n", someLogs(t, "A"))
+	remove := func(name string) {
+		t.Helper()
+		if err := os.Remove(filepath.Join(f.dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.c.Lists.Sources = []ListSource{{URL: f.list}}
-	again := newFleet(f.c, f.out)
-	follows, err := again.begin(t.Context())
-	if err != nil || followNames(follows) != "Own" || !strings.Contains(f.said.String(), "not all log lists could be had, going on with what is there") {
-		t.Errorf("follows %s, %v, said:\n%s", followNames(follows), err, f.said)
-	}
 	none := *f.c
 	none.Logs = nil
-	if _, err := newFleet(&none, f.out).begin(t.Context()); err == nil || !strings.Contains(err.Error(), "no log list could be had: ") || !strings.Contains(err.Error(), "set lists.sources to its path") {
-		t.Errorf("got %v", err)
+	begin := func(c *Config) (*fleet, string, error) {
+		again := newFleet(c, f.out)
+		follows, err := again.begin(t.Context())
+		for _, l := range follows {
+			if l.Log.Info().Name == "A" && l.Why != "followed before; no list can be had at present" {
+				t.Errorf("A: %s", l.Why)
+			}
+		}
+		return again, followNames(follows), err
+	}
+	remove("list.json")
+	remove("data/lists/list.list")
+	again, names, err := begin(f.c)
+	if err != nil || names != "A Own" || again.vanished() || !strings.Contains(f.said.String(), "not all log lists could be had, going on with what is there") {
+		t.Errorf("follows %s, %v, said:\n%s", names, err, f.said)
+	}
+	if _, names, err = begin(&none); err != nil || names != "A" {
+		t.Errorf("without logs of its own: follows %s, %v", names, err)
+	}
+	remove("data/" + followedFile)
+	if _, names, err = begin(f.c); err != nil || names != "Own" {
+		t.Errorf("without former logs: follows %s, %v", names, err)
+	}
+	if _, _, err = begin(&none); err == nil || !strings.Contains(err.Error(), "no log list could be had: ") || !strings.Contains(err.Error(), "set lists.sources to its path") {
+		t.Errorf("without anything: %v", err)
 	}
 }
 

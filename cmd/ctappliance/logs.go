@@ -27,22 +27,28 @@ type choice struct {
 	Own    bool // named by the configuration
 }
 
-// follows turns the logs that the configuration names into clients with the
-// spans to copy.
+// follows turns the logs that the configuration names, and those that it
+// follows of the lists as they were last fetched, into clients with the spans
+// to copy.
 func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
-	known, err := c.knownLogs()
+	out := slog.New(slog.DiscardHandler)
+	f := newFleet(c, out)
+	f.recall(out)
+	var lists *catalog.Catalog
+	if c.needsLists() {
+		var err error
+		if lists, err = c.openLists(filepath.Join(c.DataDir, listsDir), out); err != nil {
+			return nil, err
+		}
+	}
+	choices, err := f.choose(ctx, c, lists, func(ctlog.Hash) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	h := newHosts(c)
-	own, err := c.ownLogs(ctx, h, known)
-	if err != nil {
-		return nil, err
-	}
-	if len(own) == 0 {
+	if len(choices) == 0 && !c.followsLists() {
 		return nil, usagef("there is no log to follow; set logs (url and key), or log-names")
 	}
-	return h.follows(own, slog.New(slog.DiscardHandler))
+	return f.hosts.follows(f.tiles.with(choices), out)
 }
 
 // follows makes the clients of the logs that are to be followed. A log of the
