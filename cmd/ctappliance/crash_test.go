@@ -110,8 +110,9 @@ type crashHarness struct {
 	began        time.Time // of the present life
 	dataRequests uint64    // of both logs when it began
 	out          *os.File
-	adjust       func(config map[string]any) // nil: the configuration as it is
-	alarms       bool                        // are part of the story
+	adjust       func(config map[string]any)                        // nil: the configuration as it is
+	chosen       func(logs []map[string]string) []map[string]string // nil: all logs, as they are
+	alarms       bool                                               // are part of the story
 
 	measured   bool // this life's way back to work was
 	deadEngine int  // process ID of the engine killed last, until it is replaced
@@ -202,6 +203,9 @@ func (h *crashHarness) writeConfig() error {
 			k["submission-url"] = "https://" + l.Origin
 		}
 		logs = append(logs, k)
+	}
+	if h.chosen != nil {
+		logs = h.chosen(logs)
 	}
 	config := map[string]any{
 		"contact": "crash@localhost.invalid", "data-dir": filepath.Join(h.dir, "data"), "allow-private": true, "logs": logs,

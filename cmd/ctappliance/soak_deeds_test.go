@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,6 +40,18 @@ func (s *soak) deeds() []deed {
 		}},
 		{"all but the store brought back from an old copy", func(context.Context) { s.oldCopy() }},
 		{"a stretch of the WAL flipped", func(context.Context) { s.between(s.damageWAL) }},
+		{"a log left out of the configuration for a while", func(context.Context) {
+			left := s.rnd.IntN(len(s.logs))
+			s.reload(func(logs []map[string]string) []map[string]string { return slices.Delete(logs, left, left+1) })
+		}},
+		{"logs that move to another URL and back", func(context.Context) {
+			s.reload(func(logs []map[string]string) []map[string]string {
+				for _, l := range logs {
+					l["url"] = strings.Replace(l["url"], "127.0.0.1", "localhost", 1)
+				}
+				return logs
+			})
+		}},
 	}
 	for name, body := range map[string]string{
 		"a log that answers 503 to half":        `[{"mode":"status","rate":0.5,"retry_in":1}]`,
@@ -106,6 +119,15 @@ func (s *soak) fault(ctx context.Context, body string) {
 	set(body)
 	time.Sleep(s.upTo(15 * time.Second))
 	set(`[]`)
+}
+
+// reload changes the configured logs for a while, under the running appliance.
+func (s *soak) reload(change func([]map[string]string) []map[string]string) {
+	for _, s.chosen = range []func([]map[string]string) []map[string]string{change, nil} {
+		s.must(s.writeConfig())
+		s.must(s.app.cmd.Process.Signal(unix.SIGHUP))
+		time.Sleep(s.upTo(6 * time.Second))
+	}
 }
 
 // between kills the appliance, does something to its data directory, and

@@ -25,6 +25,7 @@ import (
 var (
 	soakFor  = flag.Duration("soak", 0, "how long TestSoak lets things happen; 0: it does not run")
 	soakSeed = flag.Uint64("soak.seed", 0, "`N` from which TestSoak draws what happens; 0: any")
+	soakOnly = flag.String("soak.only", "", "let only that happen whose name holds `TEXT`")
 	soakCSV  = flag.String("soak.csv", "", "`FILE` for the time series of TestSoak")
 )
 
@@ -138,7 +139,10 @@ func (s *soak) run(ctx context.Context, seed uint64) {
 // disturb lets one thing happen and waits until it is overcome: everything
 // that the logs had when it was over is delivered.
 func (s *soak) disturb(ctx context.Context) {
-	deeds := s.deeds()
+	deeds := slices.DeleteFunc(s.deeds(), func(d deed) bool { return !strings.Contains(d.name, *soakOnly) })
+	if len(deeds) == 0 {
+		s.t.Fatalf("nothing that can happen is called %q", *soakOnly)
+	}
 	d := deeds[s.rnd.IntN(len(deeds))]
 	s.t.Logf("%8v %s", time.Since(s.began).Round(time.Second), d.name)
 	d.do(ctx)
