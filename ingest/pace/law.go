@@ -19,17 +19,19 @@ const (
 	timerSlack      = 2 * time.Millisecond
 
 	startGrowth = 1.5
-	startRound  = 10     // answers before start-up grows again
-	round       = 60     // answers that a rate must survive
-	tolerance   = 0.002  // share of refusals that a rate may meet where they cost nothing
+	startRound  = 10 // answers before start-up grows again
+	round       = 60 // answers that a rate must survive
+	roundDear   = 300
+	tolerance   = 0.004  // share of refusals that a rate may meet where they cost nothing
 	alarm       = 1.9    // refusals above the tolerance that are a verdict
 	firstStep   = 0.015  // by how much a refused steady rate is lowered at first
 	lastStep    = 0.25   // and at most
-	credit      = 0.004  // refusals that one answer pays for
+	credit      = 0.005  // refusals that one answer pays for
 	creditDear  = 0.0006 // the same where a refusal blocks
 	creditMost  = 4.0
 	debtMost    = 12.0
-	debtDear    = 2.0
+	debtDear    = 300.0
+	debtSearch  = 2.0
 	provenRun   = 500  // answers after which a rate is proven
 	collapse    = 0.85 // of the proven rate; below it the way back is tried soon
 	idleShare   = 0.02 // share of time that blocks may cost
@@ -83,11 +85,13 @@ type law struct {
 	step     float64
 
 	// The way back after trouble that may pass.
-	proven float64       // highest rate that has held for long
-	run    int           // answers in a row at lo or above
-	retry  time.Time     // when the way back may be tried again
-	pause  time.Duration // between two tries
-	back   bool          // it is being tried
+	proven   float64       // highest rate that has held for long
+	run      int           // answers in a row at lo or above
+	retry    time.Time     // when the way back may be tried again
+	pause    time.Duration // between two tries
+	top      float64       // rate that had held for long when the trouble began
+	returned bool          // it was tried, and no rate has been proven since
+	back     bool          // it is being tried
 
 	// What the epoch since the last overflow has shown.
 	openAt  time.Time
@@ -99,16 +103,23 @@ type law struct {
 	lost    time.Duration // what the last overflow cost
 
 	// Refusals that have nothing to do with the rate.
-	noise               float64
-	noisy, noiseRefused float64
+	noise                          float64
+	suspects, testing, testRefused int
+	tested                         float64
+	testAfter                      uint64
+	pastGap, past                  float64 // seconds between answered launches, of the last 2000
+	answeredAt                     time.Time
 
-	score   float64
-	credit  float64
-	patient time.Time     // no probes before it: blocks cost time
-	told    bool          // the last refusal had a Retry-After
-	blocks  bool          // the last refusal was followed by a block
-	block   time.Duration // how long the next one is believed to last
-	met     bool          // a limit has been met
+	score      float64
+	credit     float64
+	patient    time.Time     // no probes before it: blocks cost time
+	refusedFor time.Duration // longest time after an overflow that a canary was refused, lately
+	told       bool          // the last refusal had a Retry-After
+	blocks     bool          // the last refusal was followed by a block
+	block      time.Duration // how long the next one is believed to last
+	climbs     int           // of the bracket, without regard to what they may cost
+	settled    bool          // the search for a limit that blocks has come to an end
+	met        bool          // a limit has been met
 
 	latency, spread float64 // seconds, smoothed
 	share           float64 // of refusals, lately
@@ -237,7 +248,7 @@ func (l *law) answer(now time.Time, t tag) {
 		l.latency += (took - l.latency) / 16
 	}
 	l.share *= 1 - 1.0/1000
-	l.score = max(0, l.score-tolerance-1.5*l.noise)
+	l.score = max(0, l.score-tolerance-1.3*l.noise)
 	pay := credit
 	if l.dear() {
 		pay = creditDear
@@ -250,7 +261,20 @@ func (l *law) answer(now time.Time, t tag) {
 	if t.at.After(l.onsetAt) {
 		l.since++
 	}
-	l.listen(0)
+	if gap := t.at.Sub(l.answeredAt).Seconds(); !l.answeredAt.IsZero() {
+		if gap < 0 {
+			gap = 0
+		}
+		l.past++
+		l.pastGap += (gap - l.pastGap) / min(2000, l.past)
+		if l.past >= 30 {
+			l.proven = max(1/l.pastGap, l.proven*math.Exp(-gap/max(3600, 20000*l.pastGap)))
+		}
+	}
+	if t.at.After(l.answeredAt) {
+		l.answeredAt = t.at
+	}
+	l.test(now, false)
 	if t.epoch == l.epoch && !l.opened {
 		l.open(t)
 	}
@@ -266,20 +290,49 @@ func (l *law) answer(now time.Time, t tag) {
 	}
 }
 
-// listen counts one more outcome at a rate that is known to be too low to be
-// refused for: what is refused nevertheless is noise.
-func (l *law) listen(refused float64) {
-	if l.gain > 0 || l.lo == 0 || l.rate > l.lo || l.lo > 0.97*l.proven || l.downs > 0 {
+// suspect is told of a reaction to a refusal. After several the question is
+// whether refusals have to do with the rate at all: it is lowered by a tenth
+// for a while, and what is refused then is noise. It reports whether that
+// begins now, with to as the rate that would be next.
+func (l *law) suspect(to float64) bool {
+	l.suspects++
+	if l.suspects < 3 || l.testing > 0 || l.requests < l.testAfter || l.blocks {
+		return false
+	}
+	l.testing, l.testRefused, l.tested = testRun, 0, to
+	return true
+}
+
+// test counts one more outcome of the test that suspect began.
+func (l *law) test(now time.Time, refused bool) {
+	if l.testing == 0 {
 		return
 	}
-	l.noisy++
-	l.noiseRefused += refused
-	if l.noisy > 4000 {
-		l.noisy /= 2
-		l.noiseRefused /= 2
+	l.testing--
+	if refused {
+		l.testRefused++
 	}
-	l.noise = min(l.noiseRefused/(l.noisy+1000), 0.006)
+	ran := testRun - l.testing
+	switch {
+	case l.canaries > 1, l.testRefused > 5 && 4*l.testRefused > ran:
+		l.noise = 0 // this is the limit, and it is still lower
+	case l.testing > 0:
+		return
+	case l.testRefused < 2, l.testRefused > testRun*3/100:
+		l.noise = 0
+	default:
+		l.noise = min(float64(l.testRefused)/testRun, 0.012)
+	}
+	l.testing, l.suspects = 0, 0
+	l.testAfter = l.requests + 5000
+	if l.noise > 0 {
+		l.lo, l.hi, l.gain, l.downs, l.step = 0, 0, 0, 0, firstStep
+		l.score, l.credit = 0, max(l.credit, 0)
+		l.set(now, l.tested)
+	}
 }
+
+const testRun = 800
 
 // open ends the wait after a refusal: a request that left after it was
 // answered.
@@ -292,18 +345,23 @@ func (l *law) open(t tag) {
 	lost := t.at.Sub(l.onset)
 	l.lost = lost
 	l.onset = time.Time{}
-	l.blocks = l.canaries > 0 && lost > max(500*time.Millisecond, seconds(4/l.rate))
-	if l.blocks && !l.told {
-		if l.canaries > 0 {
+	if !l.told {
+		short := max(300*time.Millisecond, seconds(2/l.rate))
+		switch {
+		case l.canaries > 0:
+			l.blocks = lost > short
 			l.block = min(lost, maxFreeze)
-		} else {
-			l.block = lost * 9 / 10
+		case l.blocks:
+			// It did not last longer. Find out how much shorter it is.
+			l.block = max(l.block*9/10, l.refusedFor*21/20)
+			l.blocks = l.block > short
 		}
 	}
 	if lost > seconds(3/l.rate) {
 		l.patient = t.at.Add(seconds(lost.Seconds() / idleShare))
 	}
 	l.canaries = 0
+	l.refusedFor = l.refusedFor * 9 / 10
 }
 
 // judge asks whether the present rate has held, and what comes next.
@@ -312,10 +370,14 @@ func (l *law) judge(now time.Time) {
 	switch {
 	case l.startup:
 		n = startRound
+	case l.back:
+		n = startRound
+	case l.dear() && l.settled && l.downs == 0 && l.lo > 0:
+		n, rest = roundDear, max(rest, 10*l.lost)
 	case l.dear():
 		n = int(min(max(4*l.lost.Seconds()*l.rate, 40), 300))
-	case l.back:
-		n = startRound * 2
+	case l.rate < l.top*collapse:
+		n = startRound
 	}
 	if l.answered < n || now.Sub(l.began) < rest || !l.opened {
 		return
@@ -336,7 +398,11 @@ func (l *law) judge(now time.Time) {
 	}
 	if l.startup {
 		l.lo = l.rate
-		l.set(now, l.rate*startGrowth)
+		growth := startGrowth
+		if l.inFlight > 16 {
+			growth = 1.25
+		}
+		l.set(now, l.rate*growth)
 		return
 	}
 	l.held(now)
@@ -345,29 +411,39 @@ func (l *law) judge(now time.Time) {
 // held is told that the present rate has held for a round.
 func (l *law) held(now time.Time) {
 	l.downs, l.trouble, l.admitted = 0, time.Time{}, 0
+	if l.testing > 0 {
+		l.restart(now)
+		return
+	}
 	if l.rate > l.lo && l.lo > 0 {
 		l.step = firstStep
+		if l.rate > 0.97*l.proven {
+			l.suspects = 0
+		}
 	}
 	l.lo = l.rate
 	if l.lo >= l.hi {
 		l.hi = 0
 	}
-	if l.run += l.answered; l.run >= provenRun {
-		l.proven = max(l.lo, l.proven*0.999)
+	l.run += l.answered
+	if l.lo >= l.top*0.98 {
+		if l.back {
+			l.back, l.gain = false, 0
+		}
+		if l.run >= provenRun {
+			l.pause, l.returned = 0, false
+		}
 	}
-	if l.lo >= l.proven*0.95 {
-		l.pause, l.back = 0, false
-	}
-	if l.lo < l.proven*collapse && !l.back {
+	if l.lo < l.top*0.97 && !l.back {
 		switch {
 		case l.pause == 0:
-			l.pause = max(5*time.Second, 2*l.lost)
+			l.pause = max(5*time.Second, 3*l.lost)
 			if l.dear() {
 				l.pause = max(l.pause, 10*l.lost)
 			}
 			l.retry = now.Add(l.pause)
 		case now.After(l.retry):
-			l.back, l.hi, l.gain = true, 0, 0
+			l.back, l.returned, l.hi, l.gain = true, true, 0, 0
 		}
 	}
 	gap := closed
@@ -378,11 +454,32 @@ func (l *law) held(now time.Time) {
 	switch {
 	case l.back:
 		l.begin()
-		l.set(now, min((l.lo+l.proven)/2, l.lo*startGrowth))
+		if l.lo > 0.75*l.top {
+			l.set(now, l.top)
+		} else {
+			l.set(now, (l.lo+l.top)/2)
+		}
 	case l.hi > 0 && l.hi > l.lo*(1+gap):
-		if l.hi < l.lo*1.15 && !may {
+		free := l.hi > l.lo*1.15
+		if l.dear() {
+			free = !l.settled && l.climbs < 6
+		}
+		if l.dear() && l.settled && l.gain > 0 {
+			free = true // the last step has held for long
+		}
+		if !free && !may {
 			l.gain = 0
 			l.restart(now)
+			return
+		}
+		l.climbs++
+		if l.dear() && l.settled {
+			if l.gain == 0 {
+				l.begin()
+			} else {
+				l.gain = min(2*l.gain, probeMost)
+			}
+			l.set(now, min((l.lo+l.hi)/2, l.lo*(1+l.gain)))
 			return
 		}
 		l.begin()
@@ -392,7 +489,9 @@ func (l *law) held(now time.Time) {
 		if l.spent < 1.5*l.burst+10 {
 			most = max(probeGain, min(probeMost, 4/float64(l.inFlight+1)))
 		}
-		l.gain = min(l.gain*2, most)
+		if !l.dear() || l.settled || l.spent > 1.5*l.burst+10 {
+			l.gain = min(l.gain*2, most)
+		}
 		l.set(now, l.lo*(1+l.gain))
 	case may:
 		l.begin()
@@ -400,6 +499,9 @@ func (l *law) held(now time.Time) {
 		l.set(now, l.lo*(1+l.gain))
 	default:
 		l.gain = 0
+		if !l.settled && l.dear() {
+			l.settled, l.credit = true, 0
+		}
 		l.restart(now)
 	}
 }

@@ -69,7 +69,7 @@ func named() []*model {
 		with(steps(bucketOf(30, 30)), "30, 10, 60/s", "other", 0),
 		with(&model{limiter: bucketOf(30, 30), failEvery: 600, failShare: 0.5}, "30/s, half fails for a minute", "other", 28.5),
 		with(&model{limiter: bucketOf(30, 30), failEvery: 600, failShare: 1}, "30/s, all fails for a minute", "other", 27),
-		with(&model{most: 8, latency: 0.2}, "8 at once", "other", 80),
+		with(&model{most: 8, latency: 0.2, early: true}, "8 at once", "other", 40),
 		with(&model{capacity: 40}, "40/s at most, slower beyond", "other", 40),
 	}
 }

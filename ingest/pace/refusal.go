@@ -9,6 +9,7 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 	l.refusals++
 	l.refusedAt = now
 	l.share = l.share*(1-1.0/1000) + 1.0/1000
+	l.test(now, true)
 	l.told = retryAfter > 0
 	l.met = true
 	if retryAfter > 0 {
@@ -23,14 +24,14 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 		// A canary: wait longer, lower nothing.
 		l.charge()
 		l.canaries++
+		l.refusedFor = max(l.refusedFor, t.at.Sub(l.onset))
 		l.freeze(now, min(l.base<<min(l.canaries, 20), maxFreeze))
 		l.turn(true)
 		return
 	}
 	l.score++
 	l.charge()
-	l.listen(1)
-	if l.score < alarm && !l.dear() && !l.startup {
+	if !l.startup && (l.testing > 0 || l.score < alarm && (!l.dear() || l.noise > 0.001)) {
 		l.freeze(now, seconds(1.5/l.rate))
 		return
 	}
@@ -39,8 +40,11 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 
 func (l *law) charge() {
 	most := debtMost
-	if l.dear() {
+	switch {
+	case l.dear() && l.settled:
 		most = debtDear
+	case l.dear():
+		most = debtSearch
 	}
 	l.credit = max(l.credit-1, -most)
 }
@@ -63,6 +67,10 @@ func (l *law) turn(alone bool) {
 // react lowers the rate: the one at which t was launched is too high.
 func (l *law) react(now time.Time, t tag) {
 	refused := t.rate
+	held := l.lo
+	if l.dear() {
+		l.credit = max(l.credit, -2)
+	}
 	if l.trouble.IsZero() {
 		l.trouble, l.admitted = t.at, 0
 	}
@@ -75,19 +83,28 @@ func (l *law) react(now time.Time, t tag) {
 	}
 	switch {
 	case l.startup:
-		to = refused / startGrowth * 0.95
+		to = l.lo * 0.95
+		if l.lo == 0 {
+			to = refused * 0.6
+		}
 		l.lo = 0
 		l.credit = creditMost
 	case l.lo > 0 && refused > l.lo*1.002:
 		to = l.lo
 		l.burst = l.spent
-	case l.dear() && l.lastRun > 0 && ran > 1.3*l.lastRun && l.passed > l.lastN:
+	case l.dear() && l.lastRun > 0 && ran > 1.3*l.lastRun:
+		l.settled = true
 		to = (float64(l.passed) - float64(l.lastN)) / (ran - l.lastRun)
-		to = min(max(to*0.99, least*0.99, refused*(1-lastStep)), refused*0.995)
+		to = (to + refused*(1-l.step)) / 2
+		l.step = min(2*l.step, lastStep)
+		to = min(max(to*0.99, least*0.99, refused*0.3), refused*0.995)
 		l.lo = 0
-	case l.downs < 2:
+	case l.downs < 2 || l.dear():
 		to = min(max(refused*(1-l.step), least*0.99), refused*0.995)
 		l.step = min(2*l.step, lastStep)
+		if l.downs >= 6 {
+			l.step = 0.5
+		}
 		l.lo = 0
 	default:
 		floor := 0.0
@@ -102,13 +119,24 @@ func (l *law) react(now time.Time, t tag) {
 	} else {
 		l.lastRun = 0
 	}
-	l.onsetAt, l.since, l.run = t.at, 0, 0
-	if l.back {
-		l.back = false
-		l.proven *= 0.95
+	gain := l.gain
+	l.onsetAt, l.since = t.at, 0
+	if l.downs == 0 && l.run >= 300 && !l.returned {
+		l.top = min(refused, held)
+		if !l.dear() || !l.settled {
+			l.top = min(l.top, 1.03*l.proven)
+		}
+	}
+	if l.returned {
+		l.back, l.returned = false, false
+		l.top *= 0.95
 		l.pause = min(3*l.pause, time.Hour)
 		l.retry = now.Add(l.pause)
 	}
+	if !l.startup && gain == 0 && l.run > 300 && l.suspect(to) {
+		to *= 0.9
+	}
+	l.run = 0
 	first := l.startup
 	l.startup = false
 	l.downs++
