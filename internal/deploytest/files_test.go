@@ -170,6 +170,7 @@ func TestUnit(t *testing.T) {
 		"DynamicUser=yes", "StateDirectory=ctappliance", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "NoNewPrivileges=yes",
 		"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "SystemCallFilter=@system-service", "CapabilityBoundingSet=", "LimitCORE=0",
 		"Restart=on-failure", "RestartPreventExitStatus=2", "StartLimitBurst=5", "StartLimitIntervalSec=10min",
+		"Type=notify", "NotifyAccess=main", "WatchdogSec=2min", "ExecReload=/usr/local/bin/ctappliance reload",
 	} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
@@ -177,5 +178,28 @@ func TestUnit(t *testing.T) {
 	}
 	if strings.Contains(unit, "\nMemoryDenyWriteExecute=yes") {
 		t.Error("the unit denies the embedded engine what its compiler needs")
+	}
+}
+
+// systemd itself finds nothing wrong with the unit, and little that it leaves
+// open.
+func TestUnitBySystemd(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze")
+	}
+	dir := t.TempDir()
+	unit := filepath.Join(dir, "ctappliance.service")
+	// verify wants the programs to be there.
+	text := strings.ReplaceAll(read(t, "deploy/ctappliance.service"), "/usr/local/bin/ctappliance", "/bin/sh")
+	if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"verify", unit}, {"security", "--offline=true", "--threshold=15", unit}} {
+		out, err := exec.Command(analyze, args...).CombinedOutput()
+		// What it says of the machine's own units is none of ours.
+		if ours := strings.Contains(string(out), "ctappliance.service:"); err != nil || args[0] == "verify" && ours {
+			t.Errorf("systemd-analyze %s: %v\n%s", args[0], err, out)
+		}
 	}
 }
