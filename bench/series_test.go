@@ -6,12 +6,15 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"ctappliance/internal/world"
 )
 
 // worldPoint is one line of a soak's time series: values in the order of
@@ -27,7 +30,7 @@ var worldColumns = []string{
 	"lag_max_s",      // age of the oldest entry that is not delivered, likewise
 	"requests",       // that the world has got
 	"refused",        // of them with 429
-	"delivered",      // entries, of all logs
+	"delivered",      // entries, since the start
 	"rss_mb",         // of the appliance
 	"engine_rss_mb",  // of the engine
 	"engine_anon_mb", // of it without mapped files
@@ -48,9 +51,8 @@ func (s *worldSoak) sample(ctx context.Context) worldPoint {
 		s.t.Errorf("after %.0f s: %v", at, err)
 		return append(worldPoint{at}, make(worldPoint, len(worldColumns)-1)...)
 	}
-	var behind, most, lag, delivered, halted, retrying float64
+	var behind, most, lag, halted, retrying float64
 	for _, l := range st.Logs {
-		delivered += float64(l.Delivered)
 		switch l.State {
 		case "halted":
 			halted++
@@ -74,7 +76,7 @@ func (s *worldSoak) sample(ctx context.Context) worldPoint {
 	}
 	rss := func(pid int, name string) float64 { return float64(field(pid, "status", name)) * 1024 / 1e6 }
 	pid := s.cmd.Process.Pid
-	return worldPoint{at, float64(len(st.Logs)), behind, most, lag, float64(asked.Requests), float64(asked.Refused), delivered,
+	return worldPoint{at, float64(len(st.Logs)), behind, most, lag, float64(asked.Requests), float64(asked.Refused), float64(st.Delivery.Rows),
 		rss(pid, "VmRSS"), rss(st.Engine.PID, "VmRSS"), rss(st.Engine.PID, "RssAnon"), s.gauge("go_goroutines"), float64(st.WAL.Bytes) / 1e6,
 		cpu(pid), cpu(st.Engine.PID), cpu(os.Getpid()), halted, retrying, float64(st.Delivery.InsertErrors)}
 }
@@ -94,6 +96,9 @@ func (s *worldSoak) report() {
 	}
 	tw.Flush()
 	fmt.Fprintln(&b)
+	s.flat("rss_mb", 20)
+	s.flat("engine_anon_mb", 50)
+	s.flat("goroutines", 20)
 	for _, name := range []string{"rss_mb", "engine_rss_mb", "engine_anon_mb", "goroutines"} {
 		fmt.Fprintf(&b, "%s changes by %+.2f a minute over the last 20 minutes\n", name, s.slope(name, 20*time.Minute)*60)
 	}
@@ -108,6 +113,9 @@ func (s *worldSoak) report() {
 		fmt.Fprintf(tw, "%s\t%g/s, burst %d, %q\t%d\t%d\t%d\t%.2f %%\n", h.Name, h.Limit.Rate, h.Limit.Burst, h.Limit.RetryAfter, c.Requests, c.Heads, c.Refused, 100*float64(c.Refused)/float64(max(1, c.Requests)))
 	}
 	tw.Flush()
+	for _, l := range s.w.Of(world.Gone) {
+		fmt.Fprintf(&b, "\n%s does not answer, and was asked %d times since\n", l.Name, l.Count().Lost)
+	}
 	s.t.Log("\n" + b.String())
 	if *worldCSV == "" {
 		return
@@ -134,7 +142,7 @@ func (s *worldSoak) report() {
 	}
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+func number(v float64) string { return strconv.FormatFloat(math.Round(100*v)/100, 'f', -1, 64) }
 
 func (s *worldSoak) column(i int) []float64 {
 	var out []float64
@@ -142,6 +150,20 @@ func (s *worldSoak) column(i int) []float64 {
 		out = append(out, p[i])
 	}
 	return out
+}
+
+// flat wants a column not to grow from the middle third of the soak to the
+// last: the medians may differ by a quarter and a little.
+func (s *worldSoak) flat(name string, little float64) {
+	all := s.column(slices.Index(worldColumns, name))
+	n := len(all) / 3
+	if n < 30 {
+		return // minutes say nothing
+	}
+	median := func(v []float64) float64 { slices.Sort(v); return v[len(v)/2] }
+	if before, after := median(all[n:2*n]), median(all[2*n:]); after > before*1.25+little {
+		s.t.Errorf("%s has grown from %.0f to %.0f", name, before, after)
+	}
 }
 
 // slope is how much a column grows in a second, by least squares over the
