@@ -418,9 +418,38 @@ func TestArchiveDamaged(t *testing.T) {
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Half of a download beside it, which is no reason to do without the other one.
+	if err := os.WriteFile(filepath.Join(filepath.Dir(name), "001.zip"), b[:len(b)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
 	c := openArchive(t, archiveInfo(l, url), archiveOptions)
+	if _, err := c.Entries(t.Context(), 256*zipWidth, 256*zipWidth+256, 256*zipWidth*2); err == nil || !strings.Contains(err.Error(), "complete?") || !strings.Contains(err.Error(), "001.zip") {
+		t.Errorf("%v", err)
+	}
 	_, err = c.Entries(t.Context(), 512, 768, l.Size())
 	if _, ok := errors.AsType[*AnswerError](err); !ok || !strings.Contains(err.Error(), "tile/data/002") || !strings.Contains(err.Error(), "000.zip") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestArchiveHalfDownloaded: a zip that is none yet does not hide the others.
+func TestArchiveHalfDownloaded(t *testing.T) {
+	l := archived()[ctlogtest.Static]
+	url := writeArchive(t, l, "zips with names", ctlogtest.ArchiveOptions{})
+	dir := strings.TrimPrefix(url, "file://")
+	b, err := os.ReadFile(filepath.Join(dir, "left.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.zip"), b[:len(b)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copyArchive(t, l, openArchive(t, archiveInfo(l, url), archiveOptions))
+	if err := os.Remove(filepath.Join(dir, "left.zip")); err != nil {
+		t.Fatal(err)
+	}
+	c := openArchive(t, archiveInfo(l, url), archiveOptions)
+	if _, err := c.Entries(t.Context(), 0, 256, l.Size()); err == nil || !strings.Contains(err.Error(), "a.zip") {
 		t.Errorf("%v", err)
 	}
 }

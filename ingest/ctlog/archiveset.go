@@ -3,6 +3,7 @@ package ctlog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -64,12 +65,17 @@ func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64
 	if !ok {
 		return nil, false, notInArchive("the archive")
 	}
-	where, missing, opened := "the archive", error(nil), false
+	where, opened := "the archive", false
+	var missing, broken error
 	for _, name := range s.candidates(what) {
 		z, err := s.acquire(ctx, class, name)
 		if isGone(err) {
 			where = "the archive, which has no " + name
 			missing = cmp.Or(missing, err)
+			continue
+		}
+		if _, noZip := errors.AsType[*AnswerError](err); noZip {
+			broken = cmp.Or(broken, err) // half of a download; another one may do
 			continue
 		}
 		if err != nil {
@@ -85,6 +91,9 @@ func (s *zipSet) read(ctx context.Context, class Class, path string, limit int64
 		body, gz, err := z.index.read(ctx, class, z.r, e, limit)
 		s.release(z)
 		return body, gz, err
+	}
+	if broken != nil {
+		return nil, false, broken
 	}
 	if !opened && missing != nil && what.meta != "" {
 		// Not an archive that lacks something, but none at all.

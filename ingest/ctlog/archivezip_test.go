@@ -386,6 +386,36 @@ func TestZipSet(t *testing.T) {
 	}
 }
 
+// TestZipCandidates: what is of a part of the log is looked for in the zip of
+// that part, the rest where one is open already.
+func TestZipCandidates(t *testing.T) {
+	all := func(n uint64) (string, bool) { return fmt.Sprintf("%03d.zip", n), true }
+	s := &zipSet{first: "000.zip", width: zipWidth, numbered: all, zips: []*openZip{{name: "004.zip"}, {name: "007.zip"}}}
+	for path, want := range map[string]string{
+		"tile/data/x065/535":  "000.zip", // entries below 2^24
+		"tile/data/x065/536":  "001.zip",
+		"tile/0/x065/536":     "001.zip",
+		"tile/1/255":          "000.zip",
+		"tile/1/256":          "001.zip",
+		"tile/2/001":          "001.zip",
+		"tile/3/000":          "007.zip 004.zip 000.zip",
+		"tile/4/000.p/1":      "007.zip 004.zip 000.zip",
+		"tile/0/x131/072.p/9": "002.zip 007.zip 004.zip 000.zip", // the right edge is in all of them
+		"checkpoint":          "007.zip 004.zip 000.zip",
+	} {
+		what, ok := parseResource(path)
+		if got := strings.Join(s.candidates(what), " "); !ok || got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	// Names that say nothing: all are looked into, but for what was seen not to be there.
+	s = &zipSet{first: "a.zip", width: zipWidth, numbered: func(uint64) (string, bool) { return "", false }, others: []string{"a.zip", "b.zip", "c.zip"},
+		part: map[string][2]uint64{"a.zip": {0, 9}, "b.zip": {10, 19}}}
+	if got := fmt.Sprint(s.candidates(resource{tile: newTileKey(dataLevel, 12, 256)})); got != "[b.zip c.zip]" {
+		t.Error(got)
+	}
+}
+
 type countedFile struct {
 	bytesFile
 	mu     *sync.Mutex
