@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -153,9 +154,13 @@ func Apply(ctx context.Context, db Execer, database string, owner Owner) (*Appli
 		return nil, err
 	}
 	a := &Applied{}
-	meta, err := readMeta(ctx, db, database)
+	meta, newest, err := readMeta(ctx, db, database)
 	if err != nil {
 		return nil, fmt.Errorf("reading table meta: %w", err)
+	}
+	// What is written now must win, also where the clock was set back since.
+	if !owner.Now.After(newest) {
+		owner.Now = newest.Add(time.Millisecond)
 	}
 	a.Created = meta["created"] == ""
 	if v := meta["schema_version"]; v != "" {
@@ -240,19 +245,27 @@ func missing(ctx context.Context, db Execer, database, unless string) (bool, err
 	return len(rows) == 0, err
 }
 
-func readMeta(ctx context.Context, db Execer, database string) (map[string]string, error) {
-	meta := map[string]string{}
+// readMeta returns the values by key, and when the newest was written.
+func readMeta(ctx context.Context, db Execer, database string) (meta map[string]string, newest time.Time, err error) {
+	meta = map[string]string{}
 	if no, err := missing(ctx, db, database, "table meta"); err != nil || no {
-		return meta, err
+		return meta, newest, err
 	}
-	rows, err := db.Rows(ctx, fmt.Sprintf("SELECT key, value FROM `%s`.meta FINAL", database))
+	rows, err := db.Rows(ctx, fmt.Sprintf("SELECT key, value, toString(toUnixTimestamp64Milli(updated)) FROM `%s`.meta FINAL", database))
 	for _, r := range rows {
-		if len(r) != 2 {
-			return nil, fmt.Errorf("%d values in a row of key and value", len(r))
+		if len(r) != 3 {
+			return nil, newest, fmt.Errorf("%d values in a row of key, value and time", len(r))
+		}
+		at, err := strconv.ParseInt(r[2], 10, 64)
+		if err != nil {
+			return nil, newest, fmt.Errorf("%q is not a time in milliseconds", r[2])
+		}
+		if t := time.UnixMilli(at); t.After(newest) {
+			newest = t
 		}
 		meta[r[0]] = r[1]
 	}
-	return meta, err
+	return meta, newest, err
 }
 
 func putMeta(ctx context.Context, db Execer, database string, now time.Time, key, value string) error {

@@ -33,7 +33,7 @@ const helloQuery = "SELECT displayName(), version(), revision(), timezone()"
 var (
 	insertInto   = regexp.MustCompile("^INSERT INTO `(\\w+)`\\.(\\w+) \\(([\\w, ]+)\\) FORMAT Native$")
 	insertSelect = regexp.MustCompile("(?s)^INSERT INTO `(\\w+)`\\.meta \\(key, value, updated\\) SELECT '(.*)', '(.*)', fromUnixTimestamp64Milli\\(toInt64\\((\\d+)\\), 'UTC'\\)$")
-	metaFinal    = regexp.MustCompile("^SELECT key, value FROM `(\\w+)`\\.meta FINAL$")
+	metaFinal    = regexp.MustCompile("^SELECT key, value, toString\\(toUnixTimestamp64Milli\\(updated\\)\\) FROM `(\\w+)`\\.meta FINAL$")
 	maxUpdated   = regexp.MustCompile("^SELECT max\\(updated\\) FROM `(\\w+)`\\.logs$")
 	databases    = regexp.MustCompile(`^SELECT name FROM system\.databases WHERE name = '(\w+)'$`)
 	oneTable     = regexp.MustCompile(`^SELECT name FROM system\.tables WHERE database = '(\w+)' AND name = '(\w+)'$`)
@@ -119,13 +119,16 @@ func (s *Server) query(q string) (*result, error) {
 		if err != nil {
 			return nil, err
 		}
-		last := map[string]string{}
+		last := map[string][]string{} // the newest by its time, not by when it came
 		for _, p := range t.parts {
-			last[p.Rows[0][0]] = p.Rows[0][1]
+			row := []string{p.Rows[0][0], p.Rows[0][1], p.Rows[0][2]}
+			if have := last[row[0]]; have == nil || len(have[2]) < len(row[2]) || len(have[2]) == len(row[2]) && have[2] <= row[2] {
+				last[row[0]] = row
+			}
 		}
-		r := &result{columns: []string{"key", "value"}}
-		for k, v := range last {
-			r.rows = append(r.rows, []string{k, v})
+		r := &result{columns: []string{"key", "value", "updated"}}
+		for _, row := range last {
+			r.rows = append(r.rows, row)
 		}
 		return r, nil
 	}
