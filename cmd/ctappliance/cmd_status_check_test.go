@@ -100,6 +100,9 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// sampleStep is how often the tests sample.
+const sampleStep = 10 * time.Second
+
 // What a running appliance samples of its surroundings says how long the disk
 // lasts, how long an entry has waited, and how much was refused lately.
 func TestReporterSamples(t *testing.T) {
@@ -120,7 +123,7 @@ func TestReporterSamples(t *testing.T) {
 	st.WAL.Undelivered, st.WAL.NextSeq = 5, 5
 	// A gigabyte a minute goes, and comes back in part with every trim; the
 	// store is away from the twentieth minute on.
-	for at := time.Duration(0); at <= 90*time.Minute; at += sampleEvery {
+	for at := time.Duration(0); at <= 90*time.Minute; at += sampleStep {
 		minutes := int64(at / time.Minute)
 		free := int64(1<<41) - minutes<<30 + (minutes%5)<<29
 		st.WAL.NextSeq += 10
@@ -135,7 +138,7 @@ func TestReporterSamples(t *testing.T) {
 		}
 		r.sample(start.Add(at), free, true, st.Status)
 		switch at {
-		case diskWindow - sampleEvery:
+		case diskWindow - sampleStep:
 			if got := judged(at); got.Disk.Window != 0 || got.Disk.Lasts != -1 {
 				t.Errorf("too early: %+v", got.Disk)
 			}
@@ -149,7 +152,7 @@ func TestReporterSamples(t *testing.T) {
 	if g := got.Disk.Growth * 60 / (1 << 30); g < 0.97 || g > 1.03 || got.Disk.Window != 5400 || math.Abs(got.Disk.Lasts-1024*60/g) > 60 {
 		t.Errorf("%+v: %v GiB a minute", got.Disk, g)
 	}
-	if want := 70 * 60.0; got.Oldest < want-sampleEvery.Seconds() || got.Oldest > want {
+	if want := 70 * 60.0; got.Oldest < want-sampleStep.Seconds() || got.Oldest > want {
 		t.Errorf("the oldest waits for %v, want %v", got.Oldest, want)
 	}
 	if len(r.marks) > maxMarks {
@@ -188,16 +191,16 @@ func TestReporterMarksAreBounded(t *testing.T) {
 	for i := range n {
 		st.WAL.NextSeq++
 		st.WAL.Undelivered = st.WAL.NextSeq - 1
-		r.sample(statusNow.Add(time.Duration(i)*sampleEvery), 0, false, st)
+		r.sample(statusNow.Add(time.Duration(i)*sampleStep), 0, false, st)
 	}
 	if len(r.marks) > maxMarks+1 || len(r.disk) != 0 {
 		t.Fatalf("%d marks", len(r.marks))
 	}
 	got := applianceStatus{Status: st}
 	got.WAL.Undelivered /= 2
-	now := statusNow.Add(n * sampleEvery)
+	now := statusNow.Add(n * sampleStep)
 	r.judge(now, &got)
-	if want := (n / 2 * sampleEvery).Seconds(); got.Oldest < want*0.99 || got.Oldest > want*1.01 {
+	if want := (n / 2 * sampleStep).Seconds(); got.Oldest < want*0.99 || got.Oldest > want*1.01 {
 		t.Errorf("%v, want about %v", got.Oldest, want)
 	}
 }

@@ -96,7 +96,7 @@ type era struct {
 }
 
 const (
-	sampleEvery = 10 * time.Second
+	sampleEvery = 2 * time.Second
 	diskEvery   = time.Minute
 	diskSamples = 6 * 60           // six hours
 	diskWindow  = 10 * time.Minute // of samples before growth is anything but noise

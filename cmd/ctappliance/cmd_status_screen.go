@@ -281,6 +281,7 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 	rows := [][]string{{"log", "kind", "state", "head", "verified", "delivered", "behind", "lag", "entries/s", "ETA", "limit/s", "refused", "last error"}}
 	var total ingest.LogStatus
 	var recent recentStatus
+	unknown := false // the lag of one that is behind
 	for i := range logs {
 		l := &logs[i]
 		r, known := st.Recent[l.ID]
@@ -299,7 +300,9 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		total.Delivered += l.Delivered
 		total.Wanted += l.Wanted
 		total.Rate += l.Rate
-		total.Lag = max(total.Lag, l.Lag)
+		if total.Lag = max(total.Lag, l.Lag); l.Lag < 0 && behind(l) > 0 {
+			unknown = true
+		}
 		if total.ETA = max(total.ETA, l.ETA); l.ETA < 0 {
 			total.ETA = math.Inf(1)
 		}
@@ -311,8 +314,12 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		} else if math.IsInf(total.ETA, 1) {
 			left = "?"
 		}
+		lag := brief(total.Lag)
+		if unknown {
+			lag = "?"
+		}
 		rows = append(rows, []string{"", "", "", count(total.Head), count(total.Verified), count(total.Delivered), count(behind(&total)),
-			brief(total.Lag), perSecond(total.Rate), left, "", share(recent.Refusals, recent.Requests), ""})
+			lag, perSecond(total.Rate), left, "", share(recent.Refusals, recent.Requests), ""})
 	}
 	widths := make([]int, last)
 	rest, gap := width, 2
