@@ -39,6 +39,23 @@
 // Stopping is a polite crash: Run abandons what is between the WAL and the
 // store, because the WAL still has it.
 //
+// # Logs that come and go
+//
+// SetLogs replaces the set of followed logs while Run runs. A log is its ID.
+// Where anything else about it is new, its follower is stopped and another one
+// begins, with what the first has learnt, when that has ended: a span has one
+// owner. What is left out keeps its spans, and what of it is in the WAL is
+// delivered. A tail begins at an index, at the head as first seen (now), or at
+// a date, and that is looked up once; history behind it is a span of its own.
+//
+// A log that has ended (Info.FinalSize) is followed to its final tree, which is
+// held against the log list's, and closed: it is not polled any more. Every
+// minute each log is assessed: whether what is still to be fetched will be
+// there when it is asked for (LogStatus.Risk).
+//
+// Heads are polled every few seconds, and more seldom where the host's limit is
+// so low that polls would take more than a twentieth of it.
+//
 // # Logs that misbehave
 //
 // A halted log stays halted until the operator says otherwise; other logs go

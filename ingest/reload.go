@@ -155,6 +155,7 @@ func (f *follower) inherit(before *follower) {
 	f.head, f.matched, f.savedSize = before.head, before.matched, before.savedSize
 	f.halted, f.haltKind, f.evidence, f.owed = before.halted, before.haltKind, before.evidence, before.owed
 	f.heads, f.lastErr, f.errAt, f.polled = before.heads, before.lastErr, before.errAt, before.polled
+	f.past, f.risk = before.past, before.risk
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		s.queued = false
 		s.limit.Store(0)
