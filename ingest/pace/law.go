@@ -29,7 +29,8 @@ const (
 	credit      = 0.005  // refusals that one answer pays for
 	creditDear  = 0.0006 // the same where a refusal blocks
 	creditMost  = 4.0
-	debtMost    = 12.0
+	debtMost    = 100.0
+	debtReact   = 10.0 // of the past, that a reaction leaves
 	debtDear    = 300.0
 	debtSearch  = 2.0
 	provenRun   = 500  // answers after which a rate is proven
@@ -113,6 +114,8 @@ type law struct {
 	score      float64
 	credit     float64
 	patient    time.Time     // no probes before it: blocks cost time
+	waited     time.Duration // between the last refused canary and the next one
+	voluntary  bool          // the last reaction was to a probe
 	refusedFor time.Duration // longest time after an overflow that a canary was refused, lately
 	told       bool          // the last refusal had a Retry-After
 	blocks     bool          // the last refusal was followed by a block
@@ -223,9 +226,13 @@ func (l *law) launch(now time.Time) tag {
 
 // done is told how a request ended.
 func (l *law) done(now time.Time, t tag, o ctlog.Outcome) {
+	blocked := l.wait(now) < 0
 	l.inFlight--
 	if t.epoch == l.epoch {
 		l.abroad--
+	}
+	if blocked {
+		defer l.arrive(now) // what could not leave before is not caught up with
 	}
 	switch {
 	case o.Status == 429 || o.Status == 503 && o.RetryAfter > 0:
@@ -248,7 +255,7 @@ func (l *law) answer(now time.Time, t tag) {
 		l.latency += (took - l.latency) / 16
 	}
 	l.share *= 1 - 1.0/1000
-	l.score = max(0, l.score-tolerance-1.3*l.noise)
+	l.score = max(0, l.score-max(tolerance, 1.2*l.noise))
 	pay := credit
 	if l.dear() {
 		pay = creditDear
@@ -321,7 +328,7 @@ func (l *law) test(now time.Time, refused bool) {
 	case l.testRefused < 2, l.testRefused > testRun*3/100:
 		l.noise = 0
 	default:
-		l.noise = min(float64(l.testRefused)/testRun, 0.012)
+		l.noise = min(float64(l.testRefused)/testRun, noiseMost)
 	}
 	l.testing, l.suspects = 0, 0
 	l.testAfter = l.requests + 5000
@@ -332,7 +339,10 @@ func (l *law) test(now time.Time, refused bool) {
 	}
 }
 
-const testRun = 800
+const (
+	testRun   = 800
+	noiseMost = 0.006
+)
 
 // open ends the wait after a refusal: a request that left after it was
 // answered.
@@ -349,8 +359,12 @@ func (l *law) open(t tag) {
 		short := max(300*time.Millisecond, seconds(2/l.rate))
 		switch {
 		case l.canaries > 0:
+			if l.blocks {
+				l.block = l.waited * 21 / 20 // of a block that each request begins anew, too
+			} else {
+				l.block = min(lost, maxFreeze)
+			}
 			l.blocks = lost > short
-			l.block = min(lost, maxFreeze)
 		case l.blocks:
 			// It did not last longer. Find out how much shorter it is.
 			l.block = max(l.block*9/10, l.refusedFor*21/20)
@@ -370,14 +384,12 @@ func (l *law) judge(now time.Time) {
 	switch {
 	case l.startup:
 		n = startRound
-	case l.back:
+	case l.back, l.rate < l.top*collapse:
 		n = startRound
 	case l.dear() && l.settled && l.downs == 0 && l.lo > 0:
 		n, rest = roundDear, max(rest, 10*l.lost)
 	case l.dear():
 		n = int(min(max(4*l.lost.Seconds()*l.rate, 40), 300))
-	case l.rate < l.top*collapse:
-		n = startRound
 	}
 	if l.answered < n || now.Sub(l.began) < rest || !l.opened {
 		return
@@ -464,8 +476,9 @@ func (l *law) held(now time.Time) {
 		if l.dear() {
 			free = !l.settled && l.climbs < 6
 		}
-		if l.dear() && l.settled && l.gain > 0 {
-			free = true // the last step has held for long
+		if l.dear() && l.settled {
+			// The last step has held for long, or there is far to go.
+			free = l.gain > 0 || l.hi > l.lo*1.15 && now.Sub(l.openAt) > 10*l.lost
 		}
 		if !free && !may {
 			l.gain = 0

@@ -25,7 +25,12 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 		l.charge()
 		l.canaries++
 		l.refusedFor = max(l.refusedFor, t.at.Sub(l.onset))
-		l.freeze(now, min(l.base<<min(l.canaries, 20), maxFreeze))
+		l.waited = l.base << min(l.canaries, 20)
+		if l.blocks && !l.told {
+			l.waited = max(l.waited, seconds(l.block.Seconds()*math.Pow(1.25, float64(l.canaries))))
+		}
+		l.waited = min(l.waited, maxFreeze)
+		l.freeze(now, l.waited)
 		l.turn(true)
 		return
 	}
@@ -39,6 +44,9 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 }
 
 func (l *law) charge() {
+	if !l.voluntary && l.trouble.After(time.Time{}) {
+		return
+	}
 	most := debtMost
 	switch {
 	case l.dear() && l.settled:
@@ -70,6 +78,8 @@ func (l *law) react(now time.Time, t tag) {
 	held := l.lo
 	if l.dear() {
 		l.credit = max(l.credit, -2)
+	} else {
+		l.credit = max(l.credit, -debtReact)
 	}
 	if l.trouble.IsZero() {
 		l.trouble, l.admitted = t.at, 0
@@ -80,6 +90,9 @@ func (l *law) react(now time.Time, t tag) {
 	least := 0.0 // what has been admitted since the last overflow is no more than the limit
 	if !l.onsetAt.IsZero() && l.since >= 20 {
 		least = float64(l.since) / between
+	}
+	if l.downs == 0 && l.run >= 500 {
+		l.step = firstStep
 	}
 	switch {
 	case l.startup:
@@ -121,7 +134,7 @@ func (l *law) react(now time.Time, t tag) {
 	}
 	gain := l.gain
 	l.onsetAt, l.since = t.at, 0
-	if l.downs == 0 && l.run >= 300 && !l.returned {
+	if l.downs == 0 && l.run >= 300 && !l.returned && (!l.dear() || t.at.Sub(l.openAt) > 10*l.lost) {
 		l.top = min(refused, held)
 		if !l.dear() || !l.settled {
 			l.top = min(l.top, 1.03*l.proven)
@@ -137,6 +150,7 @@ func (l *law) react(now time.Time, t tag) {
 		to *= 0.9
 	}
 	l.run = 0
+	l.voluntary = gain > 0 && !l.returned
 	first := l.startup
 	l.startup = false
 	l.downs++
