@@ -11,7 +11,9 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,11 +33,15 @@ func backfillCommand() *cli.Command {
 			"they are in the store. Ctrl-C is safe: the same command goes on where it was. While 'ctappliance run'\n" +
 			"works on the data directory, the range is handed to it and this command shows the progress. Ranges of the log that an earlier backfill\n" +
 			"left unfinished are finished too.\n\n" +
-			"The log's key comes from --log-key, the config file's logs, or a log list (--log-list).",
+			"The log's key comes from --log-key, the config file's logs, or a log list (--log-list, or the lists as\n" +
+			"'ctappliance logs --refresh' fetched them).\n\n" +
+			"A log that has ended and lives on as an archive is read from there: --log-url file:///directory/ (or its\n" +
+			"path), with tiles or zips of them, or the https URL of a zip, with --log-key or --log-name.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "log-url", Usage: "the log: its `URL`, or a name or log ID of the log list"},
 			&cli.StringFlag{Name: "log-key", Usage: "the log's public `KEY`: base64 of the DER, or a file (PEM, base64, DER)"},
-			&cli.StringFlag{Name: "kind", Usage: "protocol: auto, rfc6962 or static", Value: "auto"},
+			&cli.StringFlag{Name: "log-name", Usage: "what to call the log; an archive is looked up in the log list by this `NAME`"},
+			&cli.StringFlag{Name: "kind", Usage: "protocol: auto, rfc6962, static, or archive for an https directory of tiles", Value: "auto"},
 			&cli.StringFlag{Name: "submission-url", Usage: "submission prefix of a static log, if it is not the log's URL"},
 			&cli.Uint64Flag{Name: "start", Usage: "first `INDEX`"},
 			&cli.Uint64Flag{Name: "end", Usage: "`INDEX` behind the last entry; 0: the log's size now"},
@@ -78,7 +84,7 @@ func backfill(c *cli.Context) error {
 		return &usageError{err}
 	}
 	info := listed.Info
-	client, pacer, err := hosts.client(info)
+	client, pacer, err := hosts.client(info, cfg.Logs[0].access())
 	if err != nil {
 		return &usageError{err}
 	}
@@ -125,7 +131,10 @@ func backfill(c *cli.Context) error {
 // What they do not say of it is taken from the configuration's logs. A name or
 // log ID of the log list is replaced by the URL there.
 func (c *Config) oneLog(ctx *cli.Context) error {
-	l := LogConfig{URL: ctx.String("log-url"), Key: ctx.String("log-key"), Kind: ctx.String("kind"), SubmissionURL: ctx.String("submission-url")}
+	l := LogConfig{URL: ctx.String("log-url"), Key: ctx.String("log-key"), Kind: ctx.String("kind"), SubmissionURL: ctx.String("submission-url"), Name: ctx.String("log-name")}
+	if path, err := filepath.Abs(l.URL); err == nil && (strings.HasPrefix(l.URL, "/") || strings.HasPrefix(l.URL, "./") || strings.HasPrefix(l.URL, "../")) {
+		l.URL = (&url.URL{Scheme: "file", Path: path}).String()
+	}
 	if l.URL == "" {
 		return usagef("--log-url: is missing; write the log's URL, or its name together with --log-list")
 	}
@@ -138,7 +147,7 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 	}
 	for _, known := range c.Logs {
 		if withSlash(known.URL) == withSlash(l.URL) || known.Name != "" && known.Name == l.URL {
-			l.URL, l.Name, l.Operator = known.URL, known.Name, known.Operator
+			l.URL, l.Name, l.Operator = known.URL, first(l.Name, known.Name), known.Operator
 			l.Key, l.SubmissionURL = first(l.Key, known.Key), first(l.SubmissionURL, known.SubmissionURL)
 			if l.Kind == "auto" {
 				l.Kind = known.Kind
@@ -163,7 +172,7 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 	for _, key := range []string{"logs", "logs[0]", "log-names"} {
 		delete(c.origins, key)
 	}
-	for key, flag := range map[string]string{"url": "--log-url", "key": "--log-key", "kind": "--kind", "submission-url": "--submission-url"} {
+	for key, flag := range map[string]string{"url": "--log-url", "key": "--log-key", "kind": "--kind", "submission-url": "--submission-url", "name": "--log-name"} {
 		c.origins["logs[0]."+key] = flag + "\x00"
 	}
 	return nil

@@ -167,7 +167,7 @@ func (c *Config) askHeads(ctx context.Context, choices []choice) []asked {
 	for i, ch := range ask {
 		out[i].what = fmt.Sprintf("log %s (%v)", printable(ch.Info.Name), ch.Info.Kind)
 		g.Go(func() error {
-			client, _, err := h.client(ch.Info)
+			client, _, err := h.client(ch.Info, ch.Access)
 			if err != nil {
 				out[i].err = err
 				return nil

@@ -42,6 +42,7 @@ func logsCommand() *cli.Command {
 			if c.Bool("refresh") && cfg.Contact == "" {
 				return usagef("contact: is not set; write your e-mail address or an https URL, which the lists' servers see with every request")
 			}
+			cfg.quiet()
 			for _, w := range cfg.Warnings {
 				fmt.Fprintf(stderr(c), "ctappliance: %s\n", w)
 			}

@@ -123,10 +123,10 @@ type FollowConfig struct {
 
 // LogConfig is one log to follow.
 type LogConfig struct {
-	URL           string `key:"url" doc:"RFC 6962: the log's base URL. Static: the monitoring prefix. Required."`
+	URL           string `key:"url" doc:"RFC 6962: the log's base URL. Static: the monitoring prefix. Archive of a log that has ended: file:///directory/ with static tiles or zips of them, or the https URL of a zip or a tile directory. Required."`
 	Key           string `key:"key" doc:"The log's public key: base64 of the DER SubjectPublicKeyInfo, as log lists have it, or PEM. May be left out if the log list knows the URL."`
-	Kind          string `key:"kind" default:"auto" choices:"auto,rfc6962,static" doc:"Protocol that the log speaks; auto asks the log list, then the log."`
-	Name          string `key:"name" doc:"What to call the log. Empty: the log list's description, else the URL."`
+	Kind          string `key:"kind" default:"auto" choices:"auto,rfc6962,static,archive" doc:"Protocol that the log speaks; auto asks the log list, then the log, and takes file: and .zip for archives."`
+	Name          string `key:"name" doc:"What to call the log. Empty: the log list's description, else the URL. A log whose URL the list does not know, an archive for one, is looked up there by this name."`
 	Operator      string `key:"operator" doc:"Who runs the log."`
 	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on), an index, or a date (2026-01-01, or 2026-01-01T12:00:00Z): the first entry that the log has dated so or later. now, an index or a date with +history behind it copies what comes before as well, at the same time and as a span of its own: now+history. Read once, when the log is seen for the first time."`
 	SubmissionURL string `key:"submission-url" doc:"Static logs: the submission prefix, from which the checkpoint's origin follows. Empty: the log list's, else that of url."`

@@ -181,7 +181,7 @@ func TestConfigMistakes(t *testing.T) {
 			`logs[1].start (FILE:7): "-1" is no place to start; write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well`,
 			`logs[2].urll (FILE:8): there is no such key; did you mean url?`,
 			`logs[3] (FILE:9): is empty; write settings, or remove the dash`,
-			`logs[1].kind (FILE:6): "dynamic" is none of auto, rfc6962, static`,
+			`logs[1].kind (FILE:6): "dynamic" is none of auto, rfc6962, static, archive`,
 			`logs[0].url (FILE:2): "http://log.example/" is not https; a log of your own over http needs allow-private`,
 			`logs[1].url (FILE:4): "https://10.0.0.1/" is on a private address; set allow-private if that is meant`,
 			`logs[1].key (FILE:5): is not a public key (DER SubjectPublicKeyInfo); copy the key of the log list, not the log ID`,
@@ -246,6 +246,13 @@ func TestConfigMistakes(t *testing.T) {
 			`lists.sources[10].url (FILE:15): is missing; write google, apple, or the path or https URL of a log list`,
 			`lists.sources[10] (FILE:15): sig and key belong together; set both or neither`,
 		}},
+		{name: "archives", yaml: "logs:\n  - {url: file:///old/, key: " + testKey + "}\n  - {url: file:///old2/, key: " + testKey + ", kind: static}\n" +
+			"  - {url: file://host/x/, key: " + testKey + "}\n  - {url: https://a.example/000.zip, key: " + testKey + ", kind: archive, submission-url: file:///x/}\n",
+			want: []string{
+				`logs[1].kind (FILE:3): static is not read from files; write archive, or leave it out`,
+				`logs[2].url (FILE:4): archive "file://host/x/" is on another host; write file:///path with three slashes`,
+				`logs[3].submission-url (FILE:5): is a file; write the https URL under which the log took certificates`,
+			}},
 		{name: "rules", yaml: "follow:\n  include: [kind=static, 'colour=red', 'operator=\"x']\n  exclude: state=odd\n",
 			want: []string{
 				`follow.include[1] (FILE:2): rule "colour=red": "colour" is not known; use operator, name, url, id, state, kind, interval, list, test`,

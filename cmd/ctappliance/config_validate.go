@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"ctappliance/ingest/ctlog"
 )
 
 // keyError is something wrong with the value of a key.
@@ -243,9 +245,15 @@ func (c *Config) checkLogs(r *report) {
 			if err := checkLogURL(l.SubmissionURL, c.AllowPrivate); err != nil {
 				r.add(at+"submission-url", "%w", err)
 			}
+			if file, _ := ctlog.IsFileURL(l.SubmissionURL); file {
+				r.add(at+"submission-url", "is a file; write the https URL under which the log took certificates")
+			}
 			if l.Kind == "rfc6962" {
 				r.add(at+"submission-url", "only static logs have one; remove it or set kind: static")
 			}
+		}
+		if file, _ := ctlog.IsFileURL(l.URL); file && (l.Kind == "rfc6962" || l.Kind == "static") {
+			r.add(at+"kind", "%s is not read from files; write archive, or leave it out", l.Kind)
 		}
 		if l.Key == "" {
 			if c.LogList == "" && !c.needsLists() {
@@ -293,6 +301,9 @@ func (l *LogConfig) PublicKeyDER() ([]byte, error) {
 // checkLogURL checks the URL of a log as far as its text goes; addresses
 // behind names are looked at when they are dialled.
 func checkLogURL(text string, allowPrivate bool) error {
+	if file, err := ctlog.IsFileURL(text); file {
+		return err // of an archive; what is not there is found when it is opened
+	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || len(text) > 512 || printable(text) != text {
 		return fmt.Errorf("%s is not a URL; write https://host/path/", quote(text))
@@ -315,7 +326,8 @@ func checkLogURL(text string, allowPrivate bool) error {
 // onlyLoopback reports whether every chosen log is on this machine.
 func (c *Config) onlyLoopback() bool {
 	for _, l := range c.Logs {
-		if u, err := url.Parse(l.URL); err != nil || !isLoopback(u.Hostname()) {
+		u, err := url.Parse(l.URL)
+		if err != nil || u.Scheme != "file" && !isLoopback(u.Hostname()) {
 			return false
 		}
 	}

@@ -260,18 +260,20 @@ func TestFleetVanishedLog(t *testing.T) {
 	f := newTestFleet(t, "", logs)
 	f.behind(logs[1])
 	f.publish(logs[2:])
-	f.now = func() time.Time { return time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC) }
+	f.now = func() time.Time { return time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC) }
 	f.refresh()
 	if got := f.names(); got != "B C D" {
 		t.Fatalf("follows %s", got)
 	}
-	const why = "no longer listed since 2026-11-23, followed until its backlog is copied"
+	const why = "no longer listed since 2026-10-01, followed until its backlog is copied"
 	if b := f.follow("B"); b.Why != why || !f.vanished() {
 		t.Errorf("B: %s", b.Why)
 	}
-	f.restart()
-	if b := f.follow("B"); b.Why != why {
-		t.Errorf("B after a restart: %s", b.Why)
+	for range 2 { // the second knows what the first has written
+		f.restart()
+		if b := f.follow("B"); b.Why != why {
+			t.Errorf("B after a restart: %s", b.Why)
+		}
 	}
 	f.behind()
 	f.rechoose(t.Context(), f.p)

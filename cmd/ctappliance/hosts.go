@@ -93,6 +93,13 @@ type clientParts struct {
 	allowPrivate bool
 	keepAlive    bool
 	gate         *pace.Pacer // of the operator; nil = none
+	access
+}
+
+// access is what only the user's own word for a log permits.
+type access struct {
+	file    bool // file: URLs
+	archive bool // an https URL is a tile directory that was a log once
 }
 
 func newHosts(c *Config) *hosts {
@@ -200,10 +207,10 @@ func (h *hosts) transport(host string, keepAlive bool) *http.Transport {
 }
 
 // client returns the client of a log and the pacer of its host.
-func (h *hosts) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
+func (h *hosts) client(info ctlog.Info, may access) (ctlog.Log, *pace.Pacer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	parts, options, pacer := h.parts(info)
+	parts, options, pacer := h.parts(info, may)
 	if made := h.clients[info.ID]; made != nil && reflect.DeepEqual(made.from, parts) {
 		return made.client, pacer, nil
 	}
@@ -219,7 +226,7 @@ func (h *hosts) client(info ctlog.Info) (ctlog.Log, *pace.Pacer, error) {
 // where; "" if it does not.
 func (h *hosts) probeTiles(ctx context.Context, info ctlog.Info) (string, error) {
 	h.mu.Lock()
-	_, options, _ := h.parts(info)
+	_, options, _ := h.parts(info, access{})
 	h.mu.Unlock()
 	url, err := ctlog.ProbeTiles(ctx, info, options)
 	if errors.Is(err, ctlog.ErrNoTiles) {
@@ -229,14 +236,14 @@ func (h *hosts) probeTiles(ctx context.Context, info ctlog.Info) (string, error)
 }
 
 // parts are what the client of a log is made of. h.mu is held.
-func (h *hosts) parts(info ctlog.Info) (clientParts, ctlog.Options, *pace.Pacer) {
+func (h *hosts) parts(info ctlog.Info, may access) (clientParts, ctlog.Options, *pace.Pacer) {
 	host, hostname := hostOf(info.URL)
 	pacer := h.pacer(host)
 	keepAlive := !hintFor(hostname).noKeepAlive
 	if l := h.limit(host); l.KeepAlive == "on" || l.KeepAlive == "off" {
 		keepAlive = l.KeepAlive == "on"
 	}
-	parts := clientParts{info, h.c.userAgent(), h.c.Fetch.MaxBody, h.c.AllowPrivate, keepAlive, h.gate(info.Operator)}
+	parts := clientParts{info, h.c.userAgent(), h.c.Fetch.MaxBody, h.c.AllowPrivate, keepAlive, h.gate(info.Operator), may}
 	key := shareKey{host, info.ID}
 	share := h.shares[key]
 	if share == nil {
@@ -248,7 +255,7 @@ func (h *hosts) parts(info ctlog.Info) (clientParts, ctlog.Options, *pace.Pacer)
 		turnstile = gated{share, parts.gate}
 	}
 	return parts, ctlog.Options{UserAgent: parts.agent, Pacer: turnstile, MaxBody: int64(parts.maxBody),
-		Transport: h.transport(host, keepAlive), AllowPrivate: parts.allowPrivate, AllowHTTP: parts.allowPrivate}, pacer
+		Transport: h.transport(host, keepAlive), NoKeepAlive: !keepAlive, AllowFile: may.file, Archive: may.archive, AllowPrivate: parts.allowPrivate, AllowHTTP: parts.allowPrivate}, pacer
 }
 
 // gated is the turnstile of a host with that of its operator behind it. The

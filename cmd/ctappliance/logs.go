@@ -25,6 +25,7 @@ type choice struct {
 	Why    string // it is followed, or is not, in a few words
 	Start  Start
 	Own    bool // named by the configuration
+	Access access
 }
 
 // follows turns the logs that the configuration names, and those that it
@@ -62,7 +63,7 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 		if !ch.Follow {
 			continue
 		}
-		client, pacer, err := h.client(ch.Info)
+		client, pacer, err := h.client(ch.Info, ch.Access)
 		if err != nil && ch.Own {
 			errs = append(errs, fmt.Errorf("log %s: %w", quote(ch.Info.Name), err))
 			continue
@@ -86,12 +87,12 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 	var out []choice
 	var errs []error
 	seen := map[ctlog.Hash]bool{}
-	add := func(l catalog.Listed, start Start, why string) {
+	add := func(l catalog.Listed, start Start, why string, may access) {
 		if seen[l.ID] {
 			return // chosen by name and configured by URL: the first one counts
 		}
 		seen[l.ID] = true
-		out = append(out, choice{Info: l.Info, Lists: l.Lists, Follow: true, Why: why, Start: start, Own: true})
+		out = append(out, choice{Info: l.Info, Lists: l.Lists, Follow: true, Why: why, Start: start, Own: true, Access: may})
 	}
 	for i := range c.Logs {
 		info, err := c.resolveLog(ctx, i, known, h)
@@ -99,13 +100,13 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 			errs = append(errs, err)
 			continue
 		}
-		add(info, c.Logs[i].Start, "named under logs")
+		add(info, c.Logs[i].Start, "named under logs", c.Logs[i].access())
 	}
 	for _, name := range c.LogNames {
 		if name == "all usable" {
 			for _, l := range known {
 				if l.Follow() && (l.State == "usable" || l.State == "qualified") {
-					add(l, Start{}, "named in log-names, as all that are usable")
+					add(l, Start{}, "named in log-names, as all that are usable", access{})
 				}
 			}
 			continue
@@ -118,7 +119,7 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 			errs = append(errs, fmt.Errorf("log-names: %w", err))
 			continue
 		}
-		add(l, Start{}, "named in log-names")
+		add(l, Start{}, "named in log-names", access{})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
@@ -198,7 +199,8 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 		}
 	}
 	info, listed := catalog.Listed{}, false
-	if found, err := findListed(known, l.URL); err == nil {
+	may := l.access()
+	if found, err := findListed(known, l.URL); err == nil && !may.archive {
 		if der != nil && sha256.Sum256(der) != found.ID {
 			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", quote(found.Name))
 		}
@@ -207,8 +209,14 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 		// A list may know the log by its key, at another place.
 		if j := slices.IndexFunc(known, func(k catalog.Listed) bool { return k.ID == id && k.Problem == "" }); j >= 0 {
 			info = known[j]
-			info.URL, info.SubmissionURL, info.TileURL = withSlash(l.URL), "", ""
+			info.TileURL = ""
+			if !may.archive { // whose checkpoint has the origin that the log had
+				info.SubmissionURL = ""
+			}
 		}
+	} else if found, err := findListed(known, l.Name); err == nil && l.Name != "" && may.archive {
+		info = found
+		info.TileURL = ""
 	}
 	switch at := withSlash(l.URL); {
 	case listed && info.SubmissionURL != "" && info.SubmissionURL == at: // the user named the submission prefix
@@ -224,11 +232,14 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 		if known == nil {
 			return info, wrong("key", "is missing; write the log's public key, or set log-list to look it up")
 		}
-		_, err := findListed(known, l.URL)
+		_, err := findListed(known, first(l.Name, l.URL))
 		return info, wrong("key", "is missing, and the log list does not know the log: %w; write its public key", err)
 	}
 	info.Name = first(info.Name, strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(info.URL, "https://"), "http://"), "/"))
 	switch {
+	case may.archive:
+		info.Kind, info.Problem = ctlog.Static, "" // a placeholder's URL, if anything, and it is not asked
+		return info, nil
 	case l.Kind == "rfc6962":
 		info.Kind = ctlog.RFC6962
 	case l.Kind == "static":
@@ -262,7 +273,7 @@ func (h *hosts) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, err
 	for _, kind := range []ctlog.Kind{ctlog.RFC6962, ctlog.Static} {
 		info.Kind = kind
 		info.SubmissionURL = first(info.SubmissionURL, info.URL)
-		client, _, err := h.client(info)
+		client, _, err := h.client(info, access{})
 		if err != nil {
 			return 0, err
 		}
@@ -275,6 +286,13 @@ func (h *hosts) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, err
 		errs = append(errs, fmt.Sprintf("as %v: %v", kind, err))
 	}
 	return 0, fmt.Errorf("no log with this key answers at %s (%s); check the URL and the key", info.URL, strings.Join(errs, "; "))
+}
+
+// access is what the user's word for a log permits.
+func (l *LogConfig) access() access {
+	file, _ := ctlog.IsFileURL(l.URL)
+	zip := strings.HasSuffix(strings.ToLower(strings.TrimRight(l.URL, "/")), ".zip")
+	return access{file: file, archive: l.Kind == "archive" || l.Kind == "auto" && (file || zip)}
 }
 
 func withSlash(u string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bufio"
 	"context"
 	"encoding/base64"
@@ -10,7 +11,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine/enginetest"
 )
@@ -34,6 +38,8 @@ func TestMain(m *testing.M) {
 //
 //	demolog [FLAG...]     starts 'ctappliance demo log'; sets RFC_URL, RFC_KEY,
 //	                      STATIC_URL, STATIC_KEY; writes log_list.json
+//	archive DIR           writes the demo's static log to DIR as its archive, and
+//	                      DIR.zip with the same in it
 //	exits STATUS CMD...   runs a command that must exit with that status
 //	wrong STATUS CMD...   the same; it must print nothing on standard output and
 //	                      exactly one line, ours, on standard error
@@ -55,7 +61,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"demolog": scriptDemoLog, "exits": scriptExits, "wrong": scriptWrong, "await": scriptAwait, "follows": scriptFollows, "hangup": scriptHangup, "store": scriptStore, "sql": scriptSQL,
+			"archive": scriptArchive, "demolog": scriptDemoLog, "exits": scriptExits, "wrong": scriptWrong, "await": scriptAwait, "follows": scriptFollows, "hangup": scriptHangup, "store": scriptStore, "sql": scriptSQL,
 		},
 	})
 }
@@ -91,6 +97,70 @@ func scriptDemoLog(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv(name+"_URL", l.URL)
 		ts.Setenv(name+"_KEY", base64.StdEncoding.EncodeToString(l.Key))
 	}
+}
+
+// scriptArchive copies what a mirror of the static log would have: every tile,
+// partial ones too, and the issuers that its entries name.
+func scriptArchive(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, args, 1)
+	base := ts.Getenv("STATIC_URL")
+	key, err := base64.StdEncoding.DecodeString(ts.Getenv("STATIC_KEY"))
+	ts.Check(err)
+	log, err := ctlog.New(ctlog.Info{Name: "static", Key: key, Kind: ctlog.Static, URL: base, SubmissionURL: "https://demo.invalid/static/"},
+		ctlog.Options{UserAgent: "script (+me@ctwatch.dev)", AllowPrivate: true})
+	ts.Check(err)
+	ctx := context.Background()
+	head, err := log.Head(ctx)
+	ts.Check(err)
+	names := []string{"checkpoint"}
+	for level, n := 0, head.Size; n > 0; level, n = level+1, n/256 {
+		for i := uint64(0); i*256 < n; i++ {
+			part := ""
+			if rest := n - i*256; rest < 256 {
+				part = fmt.Sprintf(".p/%d", rest)
+			}
+			names = append(names, fmt.Sprintf("tile/%d/%03d%s", level, i, part))
+			if level == 0 {
+				names = append(names, fmt.Sprintf("tile/data/%03d%s", i, part))
+			}
+		}
+	}
+	seen := map[ctlog.Hash]bool{}
+	for at := uint64(0); at < head.Size; {
+		b, err := log.Entries(ctx, at, head.Size, head.Size)
+		ts.Check(err)
+		for _, e := range b.Entries {
+			for _, issuer := range e.Chain {
+				if !seen[issuer] {
+					names = append(names, fmt.Sprintf("issuer/%x", issuer))
+				}
+				seen[issuer] = true
+			}
+		}
+		at += uint64(len(b.Entries))
+	}
+	dir := ts.MkAbs(args[0])
+	out, err := os.Create(dir + ".zip")
+	ts.Check(err)
+	zipped := zip.NewWriter(out)
+	for _, name := range names {
+		response, err := http.Get(base + name)
+		ts.Check(err)
+		body, err := io.ReadAll(response.Body)
+		ts.Check(err)
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			ts.Fatalf("%s: %s", name, response.Status)
+		}
+		ts.Check(os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755))
+		ts.Check(os.WriteFile(filepath.Join(dir, name), body, 0o644))
+		w, err := zipped.Create(name)
+		ts.Check(err)
+		_, err = w.Write(body)
+		ts.Check(err)
+	}
+	ts.Check(zipped.Close())
+	ts.Check(out.Close())
 }
 
 // status runs a command and returns its exit status.
