@@ -175,7 +175,7 @@ func (t *thresholds) checkLog(l *ingest.LogStatus, r recentStatus, now time.Time
 		warn("%s may lose entries for good: %s", printable(l.Name), printable(l.Risk))
 	}
 	switch since := l.Heads.BehindSince; {
-	case l.State == "retrying":
+	case away(l, now):
 		warn("%s does not answer: %s", printable(l.Name), printable(l.LastError))
 	case !since.IsZero() && now.Sub(since) > time.Hour:
 		warn("%s shows smaller heads than it signed before, for %s", printable(l.Name), brief(ago(now, since)))

@@ -52,6 +52,12 @@ func TestCheckThresholds(t *testing.T) {
 		}, 1, "WARNING: nothing delivered for 11m", false},
 		{"nothing to deliver", func(st *applianceStatus) { st.Delivery.Last = statusNow.Add(-time.Hour) }, 0, "OK", true},
 		{"risk", func(st *applianceStatus) { st.Logs[0].Risk = "vanishes in June" }, 1, "WARNING: log may lose entries for good: vanishes in June", true},
+		{"away", func(st *applianceStatus) {
+			st.Logs[0].State, st.Logs[0].LastError, st.Logs[0].Polled = "retrying", "no route", statusNow.Add(-11*time.Minute)
+		}, 1, "WARNING: log does not answer: no route", true},
+		{"a poll that failed", func(st *applianceStatus) {
+			st.Logs[0].State, st.Logs[0].LastError, st.Logs[0].Polled = "retrying", "429", statusNow.Add(-9*time.Minute)
+		}, 0, "OK", true},
 		{"engine", func(st *applianceStatus) { st.Engine.PID, st.Engine.State = 0, "restarting" }, 1, "WARNING: the engine is restarting", true},
 		{"audit", func(st *applianceStatus) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Missing: 3} }, 2, "CRITICAL: the audit counts 3 entries missing, 0 doubled", true},
 		{"doubled", func(st *applianceStatus) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Doubled: 4} }, 2, "CRITICAL: the audit counts 0 entries missing, 4 doubled", true},

@@ -92,7 +92,7 @@ func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
 	s := &screen{}
 	logs := slices.Clone(st.Logs)
 	slices.SortStableFunc(logs, func(a, b ingest.LogStatus) int {
-		return cmp.Or(cmp.Compare(attention(&a), attention(&b)), cmp.Compare(a.Operator, b.Operator), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(attention(&a, now), attention(&b, now)), cmp.Compare(a.Operator, b.Operator), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	s.head(st, now)
 	s.add(unshaded, "")
@@ -104,17 +104,17 @@ func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
 }
 
 // attention ranks a log: the smaller, the sooner somebody should look.
-func attention(l *ingest.LogStatus) int {
+func attention(l *ingest.LogStatus, now time.Time) int {
 	switch {
 	case l.Halted != "":
 		return 0
 	case l.Risk != "":
 		return 1
-	case l.State == "retrying":
+	case away(l, now):
 		return 2
 	case !l.Heads.BehindSince.IsZero() || l.Audit != nil && (l.Audit.Missing > 0 || l.Audit.Doubled > 0):
 		return 3
-	case l.State == "following":
+	case l.State == "following" || l.State == "retrying":
 		return 4
 	case l.State == "waiting":
 		return 5
@@ -122,6 +122,15 @@ func attention(l *ingest.LogStatus) int {
 		return 7
 	}
 	return 6
+}
+
+// awayAfter is for how long a log must not have shown a head to be away: that
+// a request is refused now and then is nothing to look at.
+const awayAfter = 10 * time.Minute
+
+// away reports whether a log does not answer, and has not for a while.
+func away(l *ingest.LogStatus, now time.Time) bool {
+	return l.State == "retrying" && now.Sub(l.Polled) > awayAfter
 }
 
 func behind(l *ingest.LogStatus) uint64 { return l.Wanted - min(l.Delivered, l.Wanted) }
@@ -133,9 +142,9 @@ func (s *screen) head(st *applianceStatus, now time.Time) {
 		if n := len(st.Alarms); n > 0 {
 			alarms, sh = fmt.Sprintf("; ALARMS: %d, see below", n), red
 		}
-		s.add(sh, "running   pid %d, since %s (%s); %s%s", st.PID, st.Since.In(now.Location()).Format("2006-01-02 15:04:05"), brief(ago(now, st.Since)), states(st.Logs), alarms)
+		s.add(sh, "running   pid %d, since %s (%s); %s%s", st.PID, st.Since.In(now.Location()).Format("2006-01-02 15:04:05"), brief(ago(now, st.Since)), states(st.Logs, now), alarms)
 	} else {
-		s.add(yellow, "stopped   figures as of the last flush; %s", states(st.Logs))
+		s.add(yellow, "stopped   figures as of the last flush; %s", states(st.Logs, now))
 	}
 	line, sh := fmt.Sprintf("wal       %s in %d segments", size(st.WAL.Bytes), st.WAL.Segments), unshaded
 	if st.WAL.Budget > 0 {
@@ -179,16 +188,16 @@ func (s *screen) head(st *applianceStatus, now time.Time) {
 }
 
 // states counts the logs by state, those that need attention first.
-func states(logs []ingest.LogStatus) string {
+func states(logs []ingest.LogStatus, now time.Time) string {
 	type group struct{ rank, n int }
 	groups := map[string]*group{}
 	for i := range logs {
 		g := groups[logs[i].State]
 		if g == nil {
-			g = &group{rank: attention(&logs[i])}
+			g = &group{rank: attention(&logs[i], now)}
 			groups[logs[i].State] = g
 		}
-		g.rank, g.n = min(g.rank, attention(&logs[i])), g.n+1
+		g.rank, g.n = min(g.rank, attention(&logs[i], now)), g.n+1
 	}
 	var names []string
 	for name := range groups {
@@ -376,9 +385,9 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		switch {
 		case i == 0 || i > len(logs):
 			sh = bold
-		case attention(&logs[i-1]) <= 1:
+		case attention(&logs[i-1], now) <= 1:
 			sh = red
-		case attention(&logs[i-1]) <= 3:
+		case attention(&logs[i-1], now) <= 3:
 			sh = yellow
 		}
 		s.add(sh, "%s", strings.TrimRight(b.String(), " "))

@@ -57,7 +57,7 @@ func manyLogs() *applianceStatus {
 		for _, name := range s.names {
 			n++
 			head := n * n * n * 9001 % 2_000_000_000
-			l := ingest.LogStatus{Name: name, Operator: s.operator, Kind: s.kind, ID: fmt.Sprintf("%064x", n), ShortID: n << 48, State: "caught up", Head: head, HeadTime: uint64(before(time.Minute).UnixMilli()),
+			l := ingest.LogStatus{Name: name, Operator: s.operator, Kind: s.kind, ID: fmt.Sprintf("%064x", n), ShortID: n << 48, State: "caught up", Head: head, HeadTime: uint64(before(time.Minute).UnixMilli()), Polled: before(time.Minute),
 				Wanted: head, Fetched: head, Verified: head, Delivered: head, Rate: float64(n%7) * 3.1,
 				Pace: &pace.Snapshot{Rate: 8, Startup: n%2 == 0, Requests: 1000 * n, Refusals: n % 3}}
 			if n%2 == 1 {
@@ -83,9 +83,13 @@ func manyLogs() *applianceStatus {
 	l = log("Sabre2026h1")
 	l.State, l.LastError, l.ErrorAt, l.ETA, l.Lag = "retrying", "get-sth: Get \"https://sabre2026h1.ct.sectigo.com/ct/v1/get-sth\": dial tcp 91.199.212.137:443: i/o timeout", before(4*time.Minute), -1, 7*60
 	l.Wanted += 90_000
+	l.Polled = before(20 * time.Minute)
 	l = log("HETU2027")
+	l.Polled = before(26 * time.Hour)
 	l.State, l.LastError, l.ErrorAt, l.ETA, l.Lag = "retrying", "503 Service Unavailable", before(26*time.Hour), -1, 26*3600
 	l.Wanted += 5_000_000
+	l = log("Gouda2026h1")
+	l.State, l.LastError, l.ErrorAt = "retrying", "429 Too Many Requests", before(2*time.Second)
 	l = log("Halloumi2026h1")
 	l.Heads.BehindSince = before(3 * time.Hour)
 	for i, part := range []string{"Elephant2027h1", "Willow2026h1", "sphinx2027h1", "Argon2026h2"} {

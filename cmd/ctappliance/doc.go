@@ -3,7 +3,7 @@
 //
 //	run       follow logs for ever: those of the log lists, or some that are named
 //	backfill  copy a range of one log, then stop
-//	status    say how the appliance is doing: a screen, --json, --check
+//	status    say how the appliance is doing: a screen, --watch, --json, --check
 //	logs      say which logs are followed, and why
 //	reload    have a running appliance read its configuration again
 //	check     check the configuration and reach everything, change nothing
@@ -46,6 +46,11 @@
 // engine for the time they need it. SIGINT and SIGTERM end every command cleanly within two seconds; a
 // second one kills. SIGKILL is safe too: stopping cleanly runs the same code
 // at the next start.
+//
+// Under systemd (Type=notify) run says when it is ready, reloading and
+// stopping, and is heard by the watchdog while its control socket gives its
+// status. Every ten minutes it writes a line to the log that says how it is
+// doing.
 //
 // The embedded engine is a child process: this program again, as
 // "ctappliance engine-child". It ends with its parent.

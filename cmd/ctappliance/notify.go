@@ -63,7 +63,7 @@ func (n *notifier) run(ctx context.Context) {
 			break
 		}
 		if err == nil {
-			message := daemon.SdNotifyWatchdog + "\nSTATUS=" + statusLine(st)
+			message := daemon.SdNotifyWatchdog + "\nSTATUS=" + statusLine(st, time.Now())
 			if !ready {
 				message = daemon.SdNotifyReady + "\n" + message
 			}
@@ -98,13 +98,13 @@ func notifyReload() (done func()) {
 }
 
 // statusLine is the status in a line.
-func statusLine(st *applianceStatus) string {
+func statusLine(st *applianceStatus, now time.Time) string {
 	var all, waiting uint64
 	for i := range st.Logs {
 		all += st.Logs[i].Delivered
 		waiting += behind(&st.Logs[i])
 	}
-	line := fmt.Sprintf("%s; %s entries delivered, %s behind, %s/s", states(st.Logs), count(all), count(waiting), perSecond(st.Delivery.Rate))
+	line := fmt.Sprintf("%s; %s entries delivered, %s behind, %s/s", states(st.Logs, now), count(all), count(waiting), perSecond(st.Delivery.Rate))
 	if n := len(st.Alarms); n > 0 {
 		line += fmt.Sprintf("; ALARMS: %d", n)
 	}
