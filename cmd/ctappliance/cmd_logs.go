@@ -122,7 +122,11 @@ func (c *Config) logTable(ctx context.Context, errOut io.Writer, refresh bool) (
 		statuses[st.Logs[i].ID] = &st.Logs[i]
 	}
 	var followed [][]string
-	for _, ch := range f.tiles.with(choices) {
+	f.tiles.mark(choices)
+	if _, err := f.hosts.follows(choices, out); err != nil {
+		return nil, err
+	}
+	for _, ch := range choices {
 		id := hex.EncodeToString(ch.Info.ID[:])
 		line := logLine{Name: ch.Info.Name, Operator: ch.Info.Operator, ID: id, Kind: ch.Info.Kind.String(), State: ch.Info.State, Start: ch.Info.Start, End: ch.Info.End,
 			URL: ch.Info.URL, Tiles: ch.Info.TileURL, Lists: ch.Lists, Follow: ch.Follow, Why: ch.Why, Status: statuses[id]}

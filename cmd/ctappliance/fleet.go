@@ -91,7 +91,8 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	follows, err := f.hosts.follows(f.tiles.with(choices), f.out)
+	f.tiles.mark(choices)
+	follows, err := f.hosts.follows(choices, f.out)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +295,8 @@ func (f *fleet) apply(ctx context.Context, p pipeline, c *Config, lists *catalog
 	if err != nil {
 		return applied{}, err
 	}
-	follows, err := f.hosts.follows(f.tiles.with(choices), f.out)
+	f.tiles.mark(choices)
+	follows, err := f.hosts.follows(choices, f.out)
 	if err != nil {
 		return applied{}, err
 	}

@@ -292,6 +292,21 @@ func TestFleetVanishedLog(t *testing.T) {
 	}
 }
 
+// A log of a list that we must not ask is left out, and is no hindrance to the
+// others; nor does it come back as one that was followed.
+func TestFleetLogThatCannotBeAsked(t *testing.T) {
+	logs := someLogs(t, "A", "B")
+	logs[1].url = "http://b.ct-watch.org/" // a list may not make us speak in the clear
+	f := newTestFleet(t, "", logs)
+	if f.names() != "A" || !strings.Contains(f.said.String(), `msg="log of the lists cannot be followed" log=B`) || len(f.followed) != 1 || len(f.left) != 1 {
+		t.Errorf("follows %s, notes %d and %d, said:\n%s", f.names(), len(f.followed), len(f.left), f.said)
+	}
+	f.rechoose(t.Context(), f.p)
+	if f.names() != "A" || len(f.left) != 1 {
+		t.Errorf("follows %s, notes %d", f.names(), len(f.left))
+	}
+}
+
 // What a rule leaves out does not come back by vanishing.
 func TestFleetVanishedAndExcluded(t *testing.T) {
 	logs := someLogs(t, "A", "B")

@@ -191,3 +191,23 @@ func TestAbsurdPace(t *testing.T) {
 		})
 	}
 }
+
+// What is read as an archive, and what may be a file.
+func TestAccess(t *testing.T) {
+	tests := []struct {
+		url, kind string
+		want      access
+	}{
+		{"https://ct.ct-watch.org/2026/", "auto", access{}},
+		{"https://ct.ct-watch.org/2026/", "archive", access{archive: true}},
+		{"https://ct.ct-watch.org/2026/000.ZIP", "auto", access{archive: true}},
+		{"https://ct.ct-watch.org/2026.zip/", "auto", access{archive: true}},
+		{"https://ct.ct-watch.org/2026.zip/", "static", access{}},
+		{"file:///old/", "auto", access{file: true, archive: true}},
+	}
+	for _, tt := range tests {
+		if got := (&LogConfig{URL: tt.url, Kind: tt.kind}).access(); got != tt.want {
+			t.Errorf("%s, %s: %+v", tt.url, tt.kind, got)
+		}
+	}
+}

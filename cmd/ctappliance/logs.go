@@ -49,7 +49,8 @@ func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
 	if len(choices) == 0 && !c.followsLists() {
 		return nil, usagef("there is no log to follow; set logs (url and key), or log-names")
 	}
-	return f.hosts.follows(f.tiles.with(choices), out)
+	f.tiles.mark(choices)
+	return f.hosts.follows(choices, out)
 }
 
 // follows makes the clients of the logs that are to be followed. A log of the
@@ -69,7 +70,7 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 			continue
 		}
 		if err != nil {
-			ch.Follow, ch.Why = false, "it cannot be asked: "+err.Error()
+			ch.Follow, ch.Why = false, "it cannot be asked: "+err.Error() // nor is it noted as followed
 			out.Warn("log of the lists cannot be followed", "log", ch.Info.Name, "err", err)
 			continue
 		}

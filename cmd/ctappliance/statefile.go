@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"ctappliance/ingest/pace"
@@ -86,7 +87,9 @@ func (h *hosts) loadPace(dir string, now time.Time, out *slog.Logger) {
 func (h *hosts) savePace(dir string, now time.Time, out *slog.Logger) {
 	h.mu.Lock()
 	for host, p := range h.byHost {
-		h.learnt[host] = p.State()
+		if !strings.Contains(host, "://") { // an archive's file has no host
+			h.learnt[host] = p.State()
+		}
 	}
 	state := paceState{Hosts: map[string]pace.State{}}
 	for host, s := range h.learnt {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -42,17 +41,15 @@ func loadTiles(dir string, out *slog.Logger) *tileBook {
 	return b
 }
 
-// with returns choices with the places of tiles where they are known.
-func (b *tileBook) with(choices []choice) []choice {
+// mark notes in choices where tiles are, as far as that is known.
+func (b *tileBook) mark(choices []choice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	choices = slices.Clone(choices)
 	for i := range choices {
-		if info := &choices[i].Info; info.Kind == ctlog.RFC6962 && info.TileURL == "" {
+		if info := &choices[i].Info; info.Kind == ctlog.RFC6962 {
 			info.TileURL = b.logs[hex.EncodeToString(info.ID[:])].URL
 		}
 	}
-	return choices
 }
 
 // fresh reports whether a log need not be asked.
