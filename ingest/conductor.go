@@ -18,12 +18,12 @@ import (
 //
 // It owns the span's frontier.
 type conductor struct {
-	f        *follower
-	s        *span
-	out      *slog.Logger
-	failures int
-	proved   time.Time // when the verified mark last moved
-	stuck    time.Time // since when only a partial tile is left
+	f       *follower
+	s       *span
+	out     *slog.Logger
+	failing trouble   // of requests
+	proved  time.Time // when the verified mark last moved
+	stuck   time.Time // since when only a partial tile is left
 
 	provenSeq uint64 // what is not proven yet lies in the WAL from here on, if it is there at all
 }
@@ -127,7 +127,7 @@ func (c *conductor) frontierAt(ctx context.Context, size uint64, head *ctlog.Hea
 		rctx, recording := ctlog.Record(ctx, maxAnswers/2)
 		proven, err := c.f.log.Frontier(rctx, size, head)
 		if err == nil {
-			c.failures = 0
+			c.recovered()
 			return proven, recording.Answers(), nil
 		}
 		if ctx.Err() != nil {
@@ -232,14 +232,14 @@ func (c *conductor) wantPartial(treeSize uint64) bool {
 	return c.s.goal() <= treeSize || !c.stuck.IsZero() && time.Since(c.stuck) >= c.f.a.c.PartialAge
 }
 
-// retry waits before another attempt. It logs when a log goes bad, and counts
-// the rest.
+// retry waits before another attempt. It logs when a log goes bad for more than
+// a moment; a refusal is the pacer's business, and in its counts.
 func (c *conductor) retry(ctx context.Context, what string, err error) error {
-	c.failures++
+	tell := c.failing.failed()
 	c.f.note(err)
-	wait := max(backoff(c.failures), retryAfter(err))
-	if c.failures == 1 {
-		c.out.Warn(what, "err", err, "retry_in", wait)
+	wait := max(backoff(c.failing.n), retryAfter(err))
+	if tell {
+		c.out.Warn(what, "failures", c.failing.n, "err", err, "retry_in", wait)
 	}
 	if !sleep(ctx, wait) {
 		return ctx.Err()
@@ -248,4 +248,11 @@ func (c *conductor) retry(ctx context.Context, what string, err error) error {
 		return errHalted
 	}
 	return nil
+}
+
+// recovered notes that a request was answered.
+func (c *conductor) recovered() {
+	if lasted := c.failing.over(); lasted > 0 {
+		c.out.Info("request answered again", "took", lasted.Round(time.Second))
+	}
 }

@@ -49,9 +49,8 @@ type follower struct {
 	heads     headBook
 	lastErr   string
 	errAt     time.Time
-	failures  int       // in a row, of polls
-	failing   time.Time // since when polls fail; zero while they do not
-	past      []sample  // see assess
+	failing   trouble  // of polls
+	past      []sample // see assess
 	risk      string
 	polled    time.Time
 	fresh     []*span // added, not yet running
@@ -291,14 +290,12 @@ func (f *follower) pollEvery() time.Duration {
 func (f *follower) pollFailed(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failures++; f.failures == 1 {
-		f.failing = time.Now()
-	}
+	tell := f.failing.failed()
 	f.lastErr, f.errAt = err.Error(), time.Now()
 	f.keepBadHead(err)
-	wait := max(backoff(f.failures), retryAfter(err))
-	if f.failures == 1 {
-		f.out.Warn("poll failed", "err", err, "retry_in", wait)
+	wait := max(backoff(f.failing.n), retryAfter(err))
+	if tell {
+		f.out.Warn("log does not answer", "failures", f.failing.n, "err", err, "retry_in", wait)
 	}
 	return wait
 }

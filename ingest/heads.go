@@ -81,9 +81,8 @@ func (f *follower) observe(ctx context.Context, head *ctlog.Head) {
 func (f *follower) take(head *ctlog.Head) (largest *ctlog.Head) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failures > 0 {
-		f.out.Info("poll recovered", "failures", f.failures)
-		f.failures, f.failing = 0, time.Time{}
+	if lasted := f.failing.over(); lasted > 0 {
+		f.out.Info("log answers again", "took", lasted.Round(time.Second))
 	}
 	f.polled = time.Now()
 	if f.halted != "" {

@@ -123,8 +123,8 @@ func (c *conductor) plan(ctx context.Context, target, treeSize uint64, tasks, or
 // fetch fetches a task's range, however many answers that takes.
 func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 	defer close(t.out)
-	w := *c // failures are this worker's own
-	w.failures = 0
+	w := *c // trouble is this worker's own
+	w.failing = trouble{}
 	large := 0
 	for from := t.from; from < t.to; {
 		b, err := c.f.log.Entries(ctx, from, t.to, treeSize)
@@ -147,10 +147,7 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 		if b.From != from || len(b.Entries) == 0 || from+uint64(len(b.Entries)) > t.to {
 			return fmt.Errorf("log client returned [%d,%d) for [%d,%d)", b.From, b.From+uint64(len(b.Entries)), from, t.to)
 		}
-		if w.failures > 0 {
-			w.out.Info("fetch recovered", "failures", w.failures)
-			w.failures = 0
-		}
+		w.recovered()
 		large = 0
 		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
 		for i := range b.Entries {

@@ -121,13 +121,13 @@ func (f *follower) status() LogStatus {
 	st := LogStatus{Name: f.info.Name, ID: hex.EncodeToString(f.info.ID[:]), ShortID: schema.ShortID(f.info.ID), Kind: f.info.Kind.String(), URL: f.info.URL,
 		Operator: f.info.Operator, ListState: f.info.State, Final: f.info.FinalSize, Ends: f.info.End, ETA: -1}
 	f.mu.Lock()
-	st.Why, st.Risk, st.Failing = f.why, f.risk, f.failing
+	st.Why, st.Risk, st.Failing = f.why, f.risk, f.failing.since
 	if f.head != nil {
 		st.Head, st.HeadTime = f.head.Size, f.head.Timestamp
 	}
 	st.Polled, st.LastError, st.ErrorAt, st.Halted = f.polled, f.lastErr, f.errAt, f.halted
 	st.HaltKind, st.Evidence, st.Heads = f.haltKind, f.evidence, f.heads.counts
-	failing := f.failures > 0
+	failing := f.failing.n > 0
 	f.mu.Unlock()
 	if f.pace != nil {
 		snap := f.pace.Snapshot()
