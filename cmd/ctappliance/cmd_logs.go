@@ -27,7 +27,7 @@ func logsCommand() *cli.Command {
 		Name:  "logs",
 		Usage: "say which logs are followed, and why",
 		Description: "Shows which logs 'ctappliance run' follows by this configuration, and why: from the lists as they were last\n" +
-			"fetched, without asking anybody. With --refresh the lists are fetched first. Where an appliance runs on the\n" +
+			"fetched, without asking anybody if they ever were. With --refresh the lists are fetched first. Where an appliance runs on the\n" +
 			"data directory, sizes and lag are its.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "also logs that are not followed, and why not"},
@@ -146,8 +146,8 @@ func (c *Config) logTable(ctx context.Context, errOut io.Writer, refresh bool) (
 }
 
 // listsForTable reads the lists: files as they are now, others as they were
-// last fetched, unless they are to be fetched now. What is only shown is not
-// kept.
+// last fetched, unless they are to be fetched now, or never were and we may say
+// who asks. What is only shown is not kept.
 func (c *Config) listsForTable(ctx context.Context, out *slog.Logger, refresh bool) (*catalog.Catalog, error) {
 	sources, err := c.sources()
 	if err != nil {
@@ -165,6 +165,13 @@ func (c *Config) listsForTable(ctx context.Context, out *slog.Logger, refresh bo
 	lists, err := c.openLists(dir, out)
 	if err != nil {
 		return nil, err
+	}
+	if len(lists.Logs()) == 0 && !fetch && c.Contact != "" {
+		// Before the first run: look, and leave nothing behind.
+		fetch = true
+		if lists, err = c.openLists("", out); err != nil {
+			return nil, err
+		}
 	}
 	var failed error
 	if fetch {
