@@ -10,6 +10,7 @@ import (
 	iofs "io/fs"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,33 @@ func TestGroupBehindAFailedOne(t *testing.T) {
 		}
 		if n := strings.Count(fs.Trace(), "fdatasync"); n > 1 {
 			t.Errorf("%d syncs:\n%s", n, fs.Trace())
+		}
+		l.Close()
+	})
+}
+
+// TestToldAfterSync: whoever appends is told when the frame has been synced,
+// not while it is.
+func TestToldAfterSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := crashfs.New()
+		l := open(t, fs, Options{SegmentSize: 4 << 10})
+		var told atomic.Bool
+		syncs := 0
+		fs.OnOp(func(op crashfs.Op) (crashfs.Outcome, error) {
+			if op.Kind == "fdatasync" {
+				syncs++
+				synctest.Wait() // all who could go on have gone on
+				if told.Load() {
+					t.Error("Append returned before its frame was synced")
+				}
+			}
+			return crashfs.Done, nil
+		})
+		_, err := l.Append(bg, 1, nil, []byte("a record"))
+		told.Store(true)
+		if err != nil || syncs != 1 {
+			t.Errorf("%v, %d syncs", err, syncs)
 		}
 		l.Close()
 	})
