@@ -255,7 +255,7 @@ func (s *screen) disk(d *diskStatus) {
 		line += fmt.Sprintf(", did not shrink in the last %s", brief(d.Window))
 	default:
 		line += fmt.Sprintf(", shrinks by %s a day (seen over %s): lasts %s", size(int64(min(d.Growth*86400, 1<<62))), brief(d.Window), brief(d.Lasts))
-		if d.Lasts < 3*86400 {
+		if d.Lasts < defaultThresholds().diskLasts.Seconds() && d.Window >= shortWindow.Seconds() {
 			sh = yellow
 		}
 	}

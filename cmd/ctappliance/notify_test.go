@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,7 +205,10 @@ func TestSummary(t *testing.T) {
 		var log bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		var mu sync.Mutex // of st
 		go summarize(ctx, func() applianceStatus {
+			mu.Lock()
+			defer mu.Unlock()
 			now := st
 			now.Logs = slices.Clone(st.Logs)
 			return now
@@ -215,8 +219,11 @@ func TestSummary(t *testing.T) {
 			return a
 		}})))
 		synctest.Wait()
-		expect := func(want string) {
+		expect := func(change func(), want string) {
 			t.Helper()
+			mu.Lock()
+			change()
+			mu.Unlock()
 			time.Sleep(summaryEvery)
 			synctest.Wait()
 			if log.String() != want+"\n" {
@@ -224,11 +231,13 @@ func TestSummary(t *testing.T) {
 			}
 			log.Reset()
 		}
-		st.Delivery.Rows, st.Delivery.Rate = 42, 4.2
-		st.Logs[0].Pace = &pace.Snapshot{Requests: 1100, Refusals: 501}
-		expect(`level=INFO msg="so far" logs=2 delivered=42 rate=4.2 behind=7 lag=90s refused=1.0% wal="1.0 MiB" disk_free="3.0 GiB"`)
-		st.Logs[0].State, st.Logs[0].Pace = "retrying", &pace.Snapshot{Requests: 4}
-		st.Engine, st.Disk.Lasts, st.Delivery.Rate = &engine.Status{}, 86400*3, 0
-		expect(`level=INFO msg="so far" logs=2 delivered=0 rate=0 behind=7 lag=90s refused=0% wal="1.0 MiB" disk_free="3.0 GiB" disk_lasts=3.0d retrying=1 reason="the engine is not running"`)
+		expect(func() {
+			st.Delivery.Rows, st.Delivery.Rate = 42, 4.2
+			st.Logs[0].Pace = &pace.Snapshot{Requests: 1100, Refusals: 501}
+		}, `level=INFO msg="so far" logs=2 delivered=42 rate=4.2 behind=7 lag=90s refused=1.0% wal="1.0 MiB" disk_free="3.0 GiB"`)
+		expect(func() {
+			st.Logs[0].State, st.Logs[0].Pace = "retrying", &pace.Snapshot{Requests: 4}
+			st.Engine, st.Disk.Lasts, st.Delivery.Rate = &engine.Status{}, 86400*3, 0
+		}, `level=INFO msg="so far" logs=2 delivered=0 rate=0 behind=7 lag=90s refused=0% wal="1.0 MiB" disk_free="3.0 GiB" disk_lasts=3.0d retrying=1 reason="the engine is not running"`)
 	})
 }
