@@ -78,7 +78,8 @@ func backfill(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	hosts := newHosts(cfg)
+	hosts, quiet := newHosts(cfg), slog.New(slog.DiscardHandler)
+	hosts.loadPace(cfg.DataDir, time.Now(), quiet)
 	listed, err := cfg.resolveLog(c.Context, 0, known, hosts)
 	if err != nil {
 		return &usageError{err}
@@ -109,10 +110,20 @@ func backfill(c *cli.Context) error {
 	if show.bar != nil {
 		log = slog.New(slog.DiscardHandler) // lines would tear the bar apart; the summary follows
 	}
+	tiles := loadTiles(cfg.DataDir, quiet)
+	if info.TileURL = tiles.find(c.Context, hosts, info, end-start); info.TileURL != "" {
+		if client, pacer, err = hosts.client(info, cfg.Logs[0].access()); err != nil {
+			return &usageError{err}
+		}
+	}
 	follow := ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{{From: start, To: end}}}
 	err = cfg.runPipeline(c.Context, []ingest.Follow{follow}, log, func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
 		pc.UntilDone, pc.ResumeHalted = true, c.Bool(resumeHalted)
-		return func(ctx context.Context, a *ingest.Appliance) { show.watch(ctx, info, a.Status) }
+		return func(ctx context.Context, a *ingest.Appliance) {
+			show.watch(ctx, info, a.Status)
+			hosts.savePace(cfg.DataDir, time.Now(), log) // the directory is ours while the pipeline lives
+			tiles.save(cfg.DataDir, log)
+		}
 	})
 	if err != nil {
 		show.stop()

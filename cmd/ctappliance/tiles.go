@@ -17,6 +17,7 @@ const (
 	tileRetry   = time.Hour
 	tileBacklog = 4096             // entries that are wanted and not copied, below which tiles are no help
 	tileWait    = 10 * time.Minute // for one log's answers, each of which takes a turn
+	tileSoon    = time.Minute      // where somebody waits for the answer
 )
 
 // tileEntry says whether a log serves tiles.
@@ -77,6 +78,26 @@ func (b *tileBook) failed(id string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tried[id] = now
+}
+
+// find returns where a log serves tiles, of which entries are wanted; "" if it
+// does not, or if that cannot be found out soon. It asks a log that is not
+// known.
+func (b *tileBook) find(ctx context.Context, h *hosts, info ctlog.Info, entries uint64) string {
+	id := hex.EncodeToString(info.ID[:])
+	if now := time.Now(); info.Kind == ctlog.RFC6962 && entries >= tileBacklog && !b.fresh(id, now) {
+		ctx, cancel := context.WithTimeout(ctx, tileSoon)
+		defer cancel()
+		if url, err := h.probeTiles(ctx, info); err == nil {
+			b.put(id, url, now)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if info.Kind != ctlog.RFC6962 {
+		return ""
+	}
+	return b.logs[id].URL
 }
 
 func (b *tileBook) save(dir string, out *slog.Logger) {
