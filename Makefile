@@ -25,7 +25,7 @@ endif
 export CHDB_LIB_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate rules soak world clean
+.PHONY: help go demo run build engine test check race fuzz bench crash storm faults recovery mutate rules soak world pace clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +108,11 @@ world: go $(ENGINE) ## a local log for every one of the real lists, a day and th
 
 recovery: go $(ENGINE) ## the way back after kill -9 with 1 GiB of undelivered WAL
 	CGO_ENABLED=0 go test ./bench -run TestRecovery -recovery.bytes=1GiB -v -timeout 0 $(TESTFLAGS)
+
+# A fresh seed unless you give one; it is printed.
+pace: SEED := $(if $(filter command,$(firstword $(origin SEED))),$(SEED),0)
+pace: go ## the pacer against server models, beside two ports: make pace DRAW=200 SEED=7
+	CGO_ENABLED=0 go test ./ingest/pace -count=1 -run 'TestNamedModels|TestDrawnModels' -pace.draw=$(or $(DRAW),200) -pace.seed=$(SEED) -pace.ports $(TESTFLAGS) -v -timeout 0
 
 clean: ## remove bin/, the engine with it
 	rm -rf $(BIN)

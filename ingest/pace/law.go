@@ -108,6 +108,7 @@ type law struct {
 	suspects, testing, testRefused int
 	tested                         float64
 	testAfter                      uint64
+	mean                           float64 // requests per second, the best average of 2000 lately
 	pastGap, past                  float64 // seconds between answered launches, of the last 2000
 	answeredAt                     time.Time
 
@@ -275,7 +276,11 @@ func (l *law) answer(now time.Time, t tag) {
 		l.past++
 		l.pastGap += (gap - l.pastGap) / min(2000, l.past)
 		if l.past >= 30 {
-			l.proven = max(1/l.pastGap, l.proven*math.Exp(-gap/max(3600, 20000*l.pastGap)))
+			keep := math.Exp(-gap / max(3600, 20000*l.pastGap))
+			l.proven = max(1/l.pastGap, l.proven*keep)
+			if l.past >= 2000 {
+				l.mean = max(1/l.pastGap, l.mean*keep)
+			}
 		}
 	}
 	if t.at.After(l.answeredAt) {
@@ -445,6 +450,11 @@ func (l *law) held(now time.Time) {
 		if l.run >= provenRun {
 			l.pause, l.returned = 0, false
 		}
+	}
+	if l.lo < 0.5*l.mean {
+		// Far below what was served on the average: whatever the reasons were,
+		// they may be gone.
+		l.top = max(l.top, min(0.8*l.mean, 3*l.lo))
 	}
 	if l.lo < l.top*0.97 && !l.back {
 		switch {

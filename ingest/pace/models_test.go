@@ -125,7 +125,8 @@ type model struct {
 	most       int     // requests in service at once; more are refused
 	capacity   float64 // requests per second; latency grows beyond
 
-	class string // burst, spacing, block, other
+	class string  // burst, spacing, block, other
+	least float64 // share of the limit to be used; 0 = the goal of the class
 }
 
 // world is a model at work.

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
 var (
-	drawFlag = flag.Int("pace.draw", 20, "models to draw")
-	seedFlag = flag.Uint64("pace.seed", 1, "seed of the drawn models; 0 draws a fresh one")
-	portFlag = flag.Bool("pace.ports", false, "run the ports of other clients' policies too")
+	drawFlag  = flag.Int("pace.draw", 20, "models to draw")
+	seedFlag  = flag.Uint64("pace.seed", 1, "seed of the drawn models; 0 draws a fresh one")
+	portsFlag = flag.Bool("pace.ports", false, "run the ports of other clients' policies too")
 )
 
 func always(r float64) func(float64) float64 { return func(float64) float64 { return r } }
@@ -61,21 +64,23 @@ func named() []*model {
 		with(&model{limiter: &box{limiter: bucketOf(30, 30), length: 60}, retryAfter: 1}, "30/s, 60 s box, Retry-After", "block", 30),
 		with(&model{limiter: &box{limiter: bucketOf(30, 30), length: 60, restarts: true}}, "30/s, 60 s box that restarts", "block", 30),
 		with(&model{limiter: &fixed{n: 300, length: 10}}, "300 in 10 s, fixed", "burst", 30),
-		with(&model{limiter: &fixed{n: 1000, length: 60}}, "1000 in 60 s, fixed", "burst", 1000.0/60),
+		with(&model{least: 0.8, limiter: &fixed{n: 1000, length: 60}}, "1000 in 60 s, fixed", "burst", 1000.0/60),
 		with(&model{limiter: &sliding{n: 300, length: 10}}, "300 in 10 s, sliding", "burst", 30),
-		with(&model{limiter: bucketOf(30, 30), sporadic: 0.005}, "30/s, 0.5 % refused at random", "other", 30),
-		with(&model{limiter: bucketOf(30, 30), foreign: 10}, "30/s, 10/s of others", "other", 20),
-		with(&model{limiter: bucketOf(30, 30), bursts: 120, burstRate: 60}, "30/s, bursts of others", "other", 27),
+		with(&model{least: 0.95, limiter: bucketOf(30, 30), sporadic: 0.005}, "30/s, 0.5 % refused at random", "other", 30),
+		with(&model{least: 0.95, limiter: bucketOf(30, 30), foreign: 10}, "30/s, 10/s of others", "other", 20),
+		with(&model{least: 0.5, limiter: bucketOf(30, 30), bursts: 120, burstRate: 60}, "30/s, bursts of others", "other", 27),
 		with(steps(bucketOf(30, 30)), "30, 10, 60/s", "other", 0),
-		with(&model{limiter: bucketOf(30, 30), failEvery: 600, failShare: 0.5}, "30/s, half fails for a minute", "other", 28.5),
-		with(&model{limiter: bucketOf(30, 30), failEvery: 600, failShare: 1}, "30/s, all fails for a minute", "other", 27),
-		with(&model{most: 8, latency: 0.2, early: true}, "8 at once", "other", 40),
-		with(&model{capacity: 40}, "40/s at most, slower beyond", "other", 40),
+		with(&model{least: 0.93, limiter: bucketOf(30, 30), failEvery: 600, failShare: 0.5}, "30/s, half fails for a minute", "other", 28.5),
+		with(&model{least: 0.95, limiter: bucketOf(30, 30), failEvery: 600, failShare: 1}, "30/s, all fails for a minute", "other", 27),
+		with(&model{least: 0.8, most: 8, latency: 0.2, early: true}, "8 at once", "other", 40),
+		with(&model{least: 0.97, capacity: 40}, "40/s at most, slower beyond", "other", 40),
 	}
 }
 
-// draw makes a model of the kinds that are known, with parameters at random.
-func draw(rng *rand.Rand, i int) *model {
+// draw makes the model of a seed and a number, of the kinds that are known,
+// with parameters at random.
+func draw(seed uint64, i int) *model {
+	rng := rand.New(rand.NewPCG(seed, uint64(i)))
 	logUniform := func(lo, hi float64) float64 { return lo * math.Exp(rng.Float64()*math.Log(hi/lo)) }
 	r := logUniform(0.16, 500)
 	burst := math.Round(logUniform(2, 1000))
@@ -150,48 +155,150 @@ func fetchersOf(m *model) int {
 	return m.fetchers
 }
 
-func run(m *model, seed uint64) result {
-	return simulate(m, newOurs(Options{}, fetchersOf(m), seed), seed, nil)
-}
-
+// line is a model's row in the table.
 type line struct {
-	m *model
-	r result
+	m                       *model
+	ours, certspotter, ctgo result
 }
 
+func (l line) String() string {
+	s := fmt.Sprintf("%-7s %-58s %s", l.m.class, l.m.name, l.ours)
+	if *portsFlag {
+		s += fmt.Sprintf("  %s  %s", l.certspotter, l.ctgo)
+	}
+	return s + fmt.Sprintf("  %3d in a row", l.ours.row)
+}
+
+// table runs the pacer against models, and the ports too if they are wanted.
+// A model has a state: make returns a new one each time.
+func table(n int, make func(i int) *model, seed uint64) []line {
+	lines := slices.Repeat([]line{{}}, n)
+	var g sync.WaitGroup
+	next := atomic.Int64{}
+	for range runtime.GOMAXPROCS(0) {
+		g.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				m, seed := make(i), seed+uint64(i)
+				lines[i] = line{m: m, ours: simulate(m, newOurs(Options{}, fetchersOf(m), seed), seed, nil)}
+				if *portsFlag {
+					port := func(c client) result {
+						m := make(i)
+						m.minutes = min(m.minutes, 20) // they learn nothing
+						if m.minutes == 0 {
+							m.minutes = 20
+						}
+						return simulate(m, c, seed, nil)
+					}
+					lines[i].certspotter, lines[i].ctgo = port(certspotter(64, seed)), port(ctgo(64, seed))
+				}
+			}
+		})
+	}
+	g.Wait()
+	return lines
+}
+
+// goals of a class: the least share of the limit that is used, and the most
+// that is refused.
+func goals(class string) (used, refused float64) {
+	switch class {
+	case "burst":
+		return 0.97, 0.01
+	case "spacing":
+		return 0.85, 0.01
+	case "block":
+		return 0.85, 0.001
+	}
+	return 0, 0.025
+}
+
+const worstRefused = 0.025
+
+func head(t *testing.T) {
+	s := fmt.Sprintf("%-66s %s", "", "used     refused")
+	if *portsFlag {
+		s += "   certspotter's       ct-go's policy"
+	}
+	t.Log(s)
+}
+
+// Every model of the table meets the goals of its class.
 func TestNamedModels(t *testing.T) {
-	for _, m := range named() {
-		r := run(m, 3)
-		t.Logf("%-8s %-34s %s row %3d first %d", m.class, m.name, r, r.row, r.first)
+	head(t)
+	lines := table(len(named()), func(i int) *model { return named()[i] }, 3)
+	for _, l := range lines {
+		t.Log(l)
+		used, refused := goals(l.m.class)
+		if l.m.least > 0 {
+			used = l.m.least
+		}
+		if l.ours.used < used || l.ours.refused > refused {
+			t.Errorf("%s: wanted at least %.1f %% used and at most %.2f %% refused", l.m.name, 100*used, 100*refused)
+		}
+		checkStorm(t, l)
 	}
 }
 
+// checkStorm fails if a model has refused more in a row than what was on its
+// way at the first refusal, and the canaries of a doubling wait.
+func checkStorm(t *testing.T, l line) {
+	if l.ours.row > l.ours.flight+20 {
+		t.Errorf("%s: %d refusals in a row, with %d in flight at most", l.m.name, l.ours.row, l.ours.flight)
+	}
+}
+
+func quantile(lines []line, q float64, of func(line) float64) float64 {
+	var v []float64
+	for _, l := range lines {
+		v = append(v, of(l))
+	}
+	slices.Sort(v)
+	return v[int(q*float64(len(v)-1))]
+}
+
+// Models with parameters at random meet the goals in the median, and none is
+// refused much more.
 func TestDrawnModels(t *testing.T) {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64() % 1e6
 	}
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("%d models drawn from -pace.seed=%d", *drawFlag, seed)
+	head(t)
 	by := map[string][]line{}
-	for i := range *drawFlag {
-		m := draw(rng, i)
-		r := run(m, seed+uint64(i))
-		t.Logf("%-8s %-60s %s row %3d first %d of %d", m.class, m.name, r, r.row, r.first, r.total)
-		by[m.class] = append(by[m.class], line{m, r})
+	for _, l := range table(*drawFlag, func(i int) *model { return draw(seed, i) }, seed) {
+		t.Log(l)
+		by[l.m.class] = append(by[l.m.class], l)
+		checkStorm(t, l)
 	}
 	for _, class := range []string{"burst", "spacing", "block", "other"} {
 		lines := by[class]
 		if len(lines) == 0 {
 			continue
 		}
-		slices.SortFunc(lines, func(a, b line) int { return int(math.Copysign(1, a.r.used-b.r.used)) })
-		used := func(q float64) float64 { return 100 * lines[int(q*float64(len(lines)-1))].r.used }
-		p10, med := used(0.1), used(0.5)
-		least := lines[0]
-		slices.SortFunc(lines, func(a, b line) int { return int(math.Copysign(1, a.r.refused-b.r.refused)) })
-		ref := func(q float64) float64 { return 100 * lines[int(q*float64(len(lines)-1))].r.refused }
-		t.Logf("%-8s %3d models: used median %.2f p10 %.2f least %.2f (%s); refused median %.3f p90 %.3f worst %.3f (%s)", class, len(lines), med, p10,
-			100*least.r.used, least.m.name, ref(0.5), ref(0.9), ref(1), lines[len(lines)-1].m.name)
+		summary := func(name string, of func(line) result) (used, refused, worst float64) {
+			u := func(l line) float64 { return of(l).used }
+			r := func(l line) float64 { return of(l).refused }
+			used, refused, worst = quantile(lines, 0.5, u), quantile(lines, 0.5, r), quantile(lines, 1, r)
+			t.Logf("%-7s %3d models, %-11s  used: median %6.2f %%, p10 %6.2f %%, least %6.2f %%; refused: median %6.3f %%, p90 %6.3f %%, worst %6.3f %%",
+				class, len(lines), name, 100*used, 100*quantile(lines, 0.1, u), 100*quantile(lines, 0, u), 100*refused, 100*quantile(lines, 0.9, r), 100*worst)
+			return used, refused, worst
+		}
+		used, refused, worst := summary("ours", func(l line) result { return l.ours })
+		if *portsFlag {
+			summary("certspotter", func(l line) result { return l.certspotter })
+			summary("ct-go", func(l line) result { return l.ctgo })
+		}
+		wantUsed, mostRefused := goals(class)
+		if used < wantUsed || refused > mostRefused {
+			t.Errorf("%s: wanted at least %.1f %% used and at most %.2f %% refused in the median", class, 100*wantUsed, 100*mostRefused)
+		}
+		if class != "other" && worst > worstRefused {
+			t.Errorf("%s: wanted no model worse than %.1f %% refused", class, 100*worstRefused)
+		}
 	}
 }

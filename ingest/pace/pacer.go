@@ -3,6 +3,7 @@ package pace
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,8 @@ type Pacer struct {
 	turn *waiter // who watches the clock
 
 	heads  queue    // polls of heads, of all shares
-	shares []*share // those with waiters, in the order of their turns
+	shares []*share // those with waiters
+	turns  uint64   // of shares, so far
 	polled bool     // the last launch was a head's
 }
 
@@ -34,6 +36,7 @@ type Pacer struct {
 type share struct {
 	p     *Pacer
 	queue queue
+	last  uint64 // number of its last turn
 }
 
 type waiter struct {
@@ -151,7 +154,8 @@ func (p *Pacer) enter(w *waiter) {
 }
 
 // elect gives the turn to the next waiter, if nobody has it: heads first, but
-// not two in a row while data waits; then the shares in turn.
+// not two in a row while data waits; then the share whose last turn is longest
+// ago.
 func (p *Pacer) elect() {
 	switch {
 	case p.turn != nil:
@@ -160,10 +164,16 @@ func (p *Pacer) elect() {
 		p.turn = p.heads.take()
 	case len(p.shares) > 0:
 		s := p.shares[0]
-		p.shares = append(p.shares[:0], p.shares[1:]...)
+		for _, other := range p.shares[1:] {
+			if other.last < s.last {
+				s = other
+			}
+		}
+		p.turns++
+		s.last = p.turns
 		p.turn = s.queue.take()
-		if len(s.queue) > 0 {
-			p.shares = append(p.shares, s)
+		if len(s.queue) == 0 {
+			p.retire(s)
 		}
 	default:
 		return
@@ -188,11 +198,13 @@ func (p *Pacer) leave(w *waiter) {
 	if len(w.share.queue) > 0 {
 		return
 	}
-	for i, s := range p.shares {
-		if s == w.share {
-			p.shares = append(p.shares[:i], p.shares[i+1:]...)
-			return
-		}
+	p.retire(w.share)
+}
+
+// retire takes a share without waiters off the list of those with some.
+func (p *Pacer) retire(s *share) {
+	if i := slices.Index(p.shares, s); i >= 0 {
+		p.shares = slices.Delete(p.shares, i, i+1)
 	}
 }
 

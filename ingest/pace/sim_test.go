@@ -53,6 +53,7 @@ type result struct {
 	used    float64 // share of the limit
 	refused float64 // share of the requests
 	row     int     // refusals in a row, at most, from the very beginning
+	flight  int     // requests in flight, at most
 	first   int     // refusals before the measuring
 	total   int
 }
@@ -74,7 +75,7 @@ func simulate(m *model, c client, seed uint64, trace func(t float64)) result {
 	now, granted := 0.0, 0.0
 	warming := true
 	var r result
-	nextTrace := 0.0
+	nextTrace, flight := 0.0, 0
 	for {
 		at, any := c.due(now)
 		if any && len(q) > 0 && q[0].at <= at {
@@ -101,6 +102,8 @@ func simulate(m *model, c client, seed uint64, trace func(t float64)) result {
 		now = next
 		if any {
 			there, back := w.way()
+			flight++
+			r.flight = max(r.flight, flight)
 			heap.Push(&q, event{at: now + there, kind: arrival, ticket: c.launch(now), back: back})
 			continue
 		}
@@ -116,6 +119,7 @@ func simulate(m *model, c client, seed uint64, trace func(t float64)) result {
 		case served:
 			w.serving--
 		case answered:
+			flight--
 			c.done(now, e.ticket, e.out)
 		}
 	}

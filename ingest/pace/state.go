@@ -45,6 +45,7 @@ func (l *law) recall(s State, now time.Time) {
 		l.startup, l.met = false, true
 		l.lo = s.Limit * stateMargin
 		l.hi = s.Limit * (1 + probeGain)
+		l.credit = 1
 		l.set(now, l.lo)
 	case sane(s.Limit):
 		l.set(now, s.Limit/2)

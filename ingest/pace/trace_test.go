@@ -2,7 +2,6 @@ package pace
 
 import (
 	"flag"
-	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -18,15 +17,14 @@ func TestTrace(t *testing.T) {
 		t.Skip("no -pace.trace")
 	}
 	models := named()
-	rng := rand.New(rand.NewPCG(*seedFlag, 1))
 	for i := range *drawFlag {
-		models = append(models, draw(rng, i))
+		models = append(models, draw(*seedFlag, i))
 	}
 	for i, m := range models {
 		if !strings.Contains(m.name, *traceFlag) {
 			continue
 		}
-		seed := uint64(3)
+		seed := uint64(3 + i)
 		if i >= len(named()) {
 			seed = *seedFlag + uint64(i-len(named()))
 		}
