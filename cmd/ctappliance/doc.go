@@ -42,10 +42,11 @@
 // One process works on a data directory: run or backfill. It holds the
 // directory's lock and serves the control socket ctl.sock in it, through which
 // the other commands ask it: status, the address of the embedded engine, a
-// range to backfill, a reload of the configuration (as SIGHUP does). Where none runs, the others read the files, and start the
-// engine for the time they need it. SIGINT and SIGTERM end every command cleanly within two seconds; a
-// second one kills. SIGKILL is safe too: stopping cleanly runs the same code
-// at the next start.
+// range to backfill, a reload of the configuration (as SIGHUP does). Where none
+// runs, the others read the files, and start the engine for the time they need
+// it. SIGINT and SIGTERM end every command cleanly within two seconds; a second
+// one kills. SIGKILL is safe too: stopping cleanly runs the same code at the
+// next start.
 //
 // Under systemd (Type=notify) run says when it is ready, reloading and
 // stopping, and is heard by the watchdog while its control socket gives its
@@ -54,4 +55,21 @@
 //
 // The embedded engine is a child process: this program again, as
 // "ctappliance engine-child". It ends with its parent.
+//
+// # Logs
+//
+// run follows the logs of log lists (package catalog says which), and those
+// that the configuration names. Every change of the set goes one way: a new
+// list, a configuration that was read again, a log that turned out to serve
+// tiles; choose, make clients where something is new, Appliance.SetLogs. A
+// change that fails, or would leave nothing to follow, changes nothing.
+//
+// A host has one pacer over the whole life of the process, whatever is
+// reloaded, and every log of it a share of that pacer. What was learnt and may
+// be lost lies in the data directory:
+//
+//	lists/         the last good log lists
+//	followed.json  logs of the lists that are followed, for the day when no list names them
+//	pace.json      what pacers have found out about hosts; believed for 30 days
+//	tiles.json     which RFC 6962 logs serve tiles; believed for a week
 package main

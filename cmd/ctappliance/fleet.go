@@ -328,11 +328,12 @@ func (f *fleet) apply(ctx context.Context, p pipeline, c *Config, lists *catalog
 }
 
 // backlogs are the logs, by ID in hex, that have entries which are wanted and
-// not delivered yet; so may have those of which nothing is known yet.
+// not delivered and verified yet; so may have those of which nothing is known
+// yet.
 func backlogs(st ingest.Status) map[string]bool {
 	out := map[string]bool{}
 	for _, l := range st.Logs {
-		out[l.ID] = l.Halted == "" && (l.Delivered < l.Wanted || l.Head == 0)
+		out[l.ID] = l.Halted == "" && (min(l.Delivered, l.Verified) < l.Wanted || l.Head == 0)
 	}
 	return out
 }

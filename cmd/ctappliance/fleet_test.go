@@ -307,6 +307,25 @@ func TestFleetLogThatCannotBeAsked(t *testing.T) {
 	}
 }
 
+// What counts as backlog.
+func TestBacklogs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		log  ingest.LogStatus
+		want bool
+	}{
+		"copied":         {ingest.LogStatus{Head: 9, Wanted: 9, Delivered: 9, Verified: 9}, false},
+		"not delivered":  {ingest.LogStatus{Head: 9, Wanted: 9, Delivered: 8, Verified: 9}, true},
+		"not verified":   {ingest.LogStatus{Head: 9, Wanted: 9, Delivered: 9, Verified: 8}, true},
+		"never answered": {ingest.LogStatus{}, true},
+		"halted":         {ingest.LogStatus{Head: 9, Wanted: 9, Halted: "it lies"}, false},
+	} {
+		tt.log.ID = "x"
+		if got := backlogs(ingest.Status{Logs: []ingest.LogStatus{tt.log}})["x"]; got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // What a rule leaves out does not come back by vanishing.
 func TestFleetVanishedAndExcluded(t *testing.T) {
 	logs := someLogs(t, "A", "B")
