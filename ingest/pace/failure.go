@@ -2,6 +2,11 @@ package pace
 
 import "time"
 
+// failureFloor is the rate, in requests per second, at which a host is asked
+// that has not answered for minutes.
+const failureFloor = 0.1
+
+// failed is told of a request that was neither answered nor refused.
 func (l *law) failed(now time.Time, t tag) {
 	l.roll()
 	l.failures++
@@ -12,17 +17,15 @@ func (l *law) failed(now time.Time, t tag) {
 	if 2*l.failures > l.window {
 		// Nearly nothing works: ask less the longer it lasts.
 		down := max(1, now.Sub(l.well).Seconds())
-		floor = min(1, min(1, max(failureFloor, 30/down))/l.rate)
+		floor = min(1, min(1, max(failureFloor, 30/down))/l.rate) // 1/s, less after half a minute
 	}
 	l.failEpoch++
 	l.wellSince = 0
 	l.window, l.failures = l.window/2, l.failures/2
 	l.eased = now
 	l.ease = max(l.ease*0.7, min(floor, l.ease))
-	l.restart(now)
+	l.restart()
 }
-
-const failureFloor = 0.1
 
 // healthy lets the rate come back after failures.
 func (l *law) healthy(now time.Time) {
@@ -42,7 +45,7 @@ func (l *law) healthy(now time.Time) {
 		l.eased = now
 		l.ease = min(1, l.ease*startGrowth)
 		l.replan(now)
-		l.restart(now)
+		l.restart()
 	}
 }
 

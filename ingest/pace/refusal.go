@@ -5,6 +5,7 @@ import (
 	"time"
 )
 
+// refused is told of a refusal.
 func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 	l.refusals++
 	l.refusedAt = now
@@ -27,7 +28,7 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 		l.refusedFor = max(l.refusedFor, t.at.Sub(l.onset))
 		l.waited = l.base << min(l.canaries, 20)
 		if l.blocks && !l.told {
-			l.waited = max(l.waited, seconds(l.block.Seconds()*math.Pow(1.25, float64(l.canaries))))
+			l.waited = max(l.waited, seconds(l.block.Seconds()*math.Pow(1.25, float64(min(l.canaries, 20)))))
 		}
 		l.waited = min(l.waited, maxFreeze)
 		l.freeze(now, l.waited)
@@ -43,8 +44,10 @@ func (l *law) refused(now time.Time, t tag, retryAfter time.Duration) {
 	l.react(now, t)
 }
 
+// charge takes a refusal from the budget, unless it is part of a trouble that
+// we have not asked for.
 func (l *law) charge() {
-	if !l.voluntary && l.trouble.After(time.Time{}) {
+	if !l.voluntary && !l.trouble.IsZero() {
 		return
 	}
 	most := debtMost
@@ -57,13 +60,15 @@ func (l *law) charge() {
 	l.credit = max(l.credit-1, -most)
 }
 
+// freeze lets nothing leave for d, or for what is left of a longer freeze.
 func (l *law) freeze(now time.Time, d time.Duration) {
 	if until := now.Add(d); until.After(l.frozen) {
 		l.frozen = until
 	}
 }
 
-// turn begins an epoch.
+// turn begins an epoch; alone if its first request is to be answered before the
+// second one leaves.
 func (l *law) turn(alone bool) {
 	l.epoch++
 	l.abroad = 0
@@ -74,91 +79,38 @@ func (l *law) turn(alone bool) {
 
 // react lowers the rate: the one at which t was launched is too high.
 func (l *law) react(now time.Time, t tag) {
-	refused := t.rate
-	held := l.lo
+	held, probing, first := l.lo, l.gain > 0, l.startup
 	if l.dear() {
-		l.credit = max(l.credit, -2)
+		l.credit = max(l.credit, -debtAgain)
 	} else {
 		l.credit = max(l.credit, -debtReact)
 	}
 	if l.trouble.IsZero() {
 		l.trouble, l.admitted = t.at, 0
 	}
-	to := 0.0
-	ran := t.at.Sub(l.openAt).Seconds()
-	between := t.at.Sub(l.onsetAt).Seconds()
-	least := 0.0 // what has been admitted since the last overflow is no more than the limit
-	if !l.onsetAt.IsZero() && l.since >= 20 {
-		least = float64(l.since) / between
-	}
-	if l.downs == 0 && l.run >= 500 {
-		l.step = firstStep
-	}
-	switch {
-	case l.startup:
-		to = l.lo * 0.95
-		if l.lo == 0 {
-			to = refused * 0.6
-		}
-		l.lo = 0
-		l.credit = creditMost
-	case l.lo > 0 && refused > l.lo*1.002:
-		to = l.lo
-		l.burst = l.spent
-	case l.dear() && l.lastRun > 0 && ran > 1.3*l.lastRun:
-		l.settled = true
-		to = (float64(l.passed) - float64(l.lastN)) / (ran - l.lastRun)
-		to = (to + refused*(1-l.step)) / 2
-		l.step = min(2*l.step, lastStep)
-		to = min(max(to*0.99, least*0.99, refused*0.3), refused*0.995)
-		l.lo = 0
-	case l.downs < 2 || l.dear():
-		to = min(max(refused*(1-l.step), least*0.99), refused*0.995)
-		l.step = min(2*l.step, lastStep)
-		if l.downs >= 6 {
-			l.step = 0.5
-		}
-		l.lo = 0
-	default:
-		floor := 0.0
-		if dt := now.Sub(l.trouble).Seconds(); dt > 0 {
-			floor = max(0, float64(l.admitted)-0.5) / dt
-		}
-		to = min(max(math.Sqrt(floor*refused), refused/4), refused*0.95)
-		l.lo = 0
-	}
-	if l.dear() && !l.startup {
-		l.lastRun, l.lastN = ran, l.passed
-	} else {
-		l.lastRun = 0
-	}
-	gain := l.gain
+	to := l.lower(now, t)
 	l.onsetAt, l.since = t.at, 0
-	if l.downs == 0 && l.run >= 300 && !l.returned && (!l.dear() || t.at.Sub(l.openAt) > 10*l.lost) {
-		l.top = min(refused, held)
+	if l.downs == 0 && l.run >= topRun && !l.returned && (!l.dear() || t.at.Sub(l.openAt) > 10*l.lost) {
+		l.top = min(t.rate, held)
 		if !l.dear() || !l.settled {
-			l.top = min(l.top, 1.03*l.proven)
+			l.top = min(l.top, 1.03*l.proven) // it may have held by its burst only
 		}
 	}
 	if l.returned {
+		// The way back has ended here: not so high, and not so soon.
 		l.back, l.returned = false, false
 		l.top *= 0.95
 		l.pause = min(3*l.pause, time.Hour)
 		l.retry = now.Add(l.pause)
 	}
-	if !l.startup && gain == 0 && l.run > 300 && l.suspect(to) {
+	if !first && !probing && l.run > topRun && l.suspect(to) {
 		to *= 0.9
 	}
-	l.run = 0
-	l.voluntary = gain > 0 && !l.returned
-	first := l.startup
-	l.startup = false
+	l.run, l.gain, l.voluntary, l.startup = 0, 0, probing, false
 	l.downs++
-	l.gain = 0
-	l.hi = refused
-	l.onset = t.at
-	l.canaries = 0
-	l.base = max(seconds(1.5/refused+l.spread), time.Duration(0))
+	l.hi = t.rate
+	l.onset, l.canaries = t.at, 0
+	l.base = seconds(1.5/t.rate + l.spread)
 	if l.told {
 		l.base = max(l.base, l.frozen.Sub(now))
 	}
@@ -168,4 +120,56 @@ func (l *law) react(now time.Time, t tag) {
 	l.freeze(now, l.base)
 	l.turn(l.dear() || first)
 	l.set(now, to)
+}
+
+// lower returns the rate after a reaction to the refusal of t.
+func (l *law) lower(now time.Time, t tag) (to float64) {
+	refused := t.rate
+	ran := t.at.Sub(l.openAt).Seconds()
+	least := 0.0 // what has been served since the last overflow is no more than the limit
+	if !l.onsetAt.IsZero() && l.since >= 20 {
+		least = float64(l.since) / t.at.Sub(l.onsetAt).Seconds()
+	}
+	if l.downs == 0 && l.run >= provenRun {
+		l.step = firstStep
+	}
+	lastRun, lastN := l.lastRun, l.lastN
+	l.lastRun = 0
+	if l.dear() && !l.startup {
+		l.lastRun, l.lastN = ran, l.passed
+	}
+	switch {
+	case l.startup:
+		to = l.lo * 0.95
+		if l.lo == 0 {
+			to = refused * 0.6
+		}
+		l.credit = creditMost
+	case l.lo > 0 && refused > l.lo*1.002:
+		l.burst = l.spent
+		return l.lo // a probe has failed
+	case l.dear() && lastRun > 0 && ran > 1.3*lastRun:
+		// Of two overflows from a bucket as full, what was served more in the
+		// longer run is what came in meanwhile.
+		l.settled = true
+		limit := float64(l.passed-lastN) / (ran - lastRun)
+		to = (limit + refused*(1-l.step)) / 2
+		to = min(max(to*0.99, least*0.99, refused*0.3), refused*0.995)
+		l.step = min(2*l.step, lastStep)
+	case l.downs < 2 || l.dear():
+		to = min(max(refused*(1-l.step), least*0.99), refused*0.995)
+		l.step = min(2*l.step, lastStep)
+		if l.downs >= crashDown {
+			l.step = crashStep
+		}
+	default:
+		// Far too high: between what was refused and what was served since.
+		served := 0.0
+		if dt := now.Sub(l.trouble).Seconds(); dt > 0 {
+			served = max(0, float64(l.admitted)-0.5) / dt
+		}
+		to = min(max(math.Sqrt(served*refused), refused/4), refused*0.95)
+	}
+	l.lo = 0
+	return to
 }
