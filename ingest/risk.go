@@ -13,8 +13,7 @@ import (
 const (
 	vanishAfter  = 14 * 24 * time.Hour
 	assessEvery  = time.Minute
-	assessWindow = 60 // samples
-	assessLeast  = 10 // samples before which nothing is said
+	assessWindow = 60 // samples; nothing is said before there are so many, for a rate over minutes is that of a moment
 )
 
 // sample is how far a log and its copy were at some time.
@@ -46,7 +45,7 @@ func (f *follower) assess(now time.Time) {
 	}
 	f.past = append(f.past, sample{now, f.head.Size, fetched})
 	risk := ""
-	if len(f.past) >= assessLeast && f.halted == "" && !f.info.End.IsZero() {
+	if len(f.past) == assessWindow && f.halted == "" && !f.info.End.IsZero() {
 		risk = riskOf(f.past[0], f.past[len(f.past)-1], wanted, f.info.End)
 	}
 	switch {
@@ -86,8 +85,8 @@ func riskOf(from, to sample, wanted uint64, ends time.Time) string {
 	}
 	rate := (float64(to.fetched) - float64(from.fetched)) / seconds
 	growth := max(0, (float64(to.head)-float64(from.head))/seconds)
-	if left <= growth*600 {
-		return "" // the tail of a log that is followed
+	if left <= growth*3600 {
+		return "" // the tail of a log that is followed, and an hour behind at most
 	}
 	deadline := ends.Add(vanishAfter)
 	left += max(0, growth-rate) * max(0, ends.Sub(to.at).Seconds()) // at its end
