@@ -26,71 +26,98 @@ const (
 // no such bound: the walk descends along the known structure only.
 const maxDepth = 32
 
-// elem is one element: full is its identifier, length and content, body its
-// content (without the end-of-contents octets of an indefinite length). tag is
-// the identifier octet, the first one if there are several.
+// elem is one element, as places in the bytes that its cursor reads: the whole
+// is [at, end), its content [body, stop), which leaves out identifier, length
+// and the end-of-contents octets of an indefinite length. tag is the
+// identifier octet, the first one if there are several. The zero elem is none.
+//
+// Places and not slices, because elements are written through pointers all the
+// time: without pointers in them the garbage collector need not be told.
 type elem struct {
-	tag        byte
-	full, body []byte
+	at, body, stop, end uint32
+	tag                 byte
 }
+
+// read reports whether the element was read at all.
+func (e *elem) read() bool { return e.end != 0 }
 
 // is reports whether the element has the tag and was read at all.
-func (e *elem) is(tag byte) bool { return e.full != nil && e.tag == tag }
+func (e *elem) is(tag byte) bool { return e.end != 0 && e.tag == tag }
 
-// cur reads elements off the front of b. It accepts more than DER and says so:
-// flags collects NonMinLen and BER. Elements alias b with their capacity cut.
+// empty reports whether the element has no content.
+func (e *elem) empty() bool { return e.body == e.stop }
+
+// full returns the whole element of src, its capacity cut.
+func (e *elem) full(src []byte) []byte { return src[e.at:e.end:e.end] }
+
+// content returns the content of the element of src, its capacity cut.
+func (e *elem) content(src []byte) []byte { return src[e.body:e.stop:e.stop] }
+
+// cur reads elements out of b, less than 4 GiB, from at on. It accepts more
+// than DER and says so: flags collects NonMinLen and BER.
 type cur struct {
 	b     []byte
+	at    uint32
 	flags Flag
 }
+
+// more reports whether something is left to read.
+func (c *cur) more() bool { return int(c.at) < len(c.b) }
+
+// in returns a cursor over the content of an element that c has read. Its
+// elements are places in the same bytes.
+func (c *cur) in(e *elem) cur { return cur{b: c.b[:e.stop], at: e.body} }
 
 // next reads one element. It returns false, and reads nothing, if what is left
 // is not one.
 func (c *cur) next(e *elem) bool {
-	b := c.b
-	if len(b) < 2 {
+	b, at := c.b, int(c.at)
+	if len(b)-at < 2 {
 		return false
 	}
-	h, n := 2, int(b[1])
-	if b[0]&0x1f == 0x1f {
+	tag, n := b[at], int(b[at+1])
+	h := at + 2
+	if tag&0x1f == 0x1f {
 		return c.nextSlow(e)
 	}
-	switch {
-	case n < 0x80:
-	case n == 0x81 && len(b) > 2 && b[2] >= 0x80:
-		h, n = 3, int(b[2])
-	case n == 0x82 && len(b) > 3 && b[2] != 0:
-		h, n = 4, int(b[2])<<8|int(b[3])
-	default:
-		return c.nextSlow(e)
+	if n >= 0x80 {
+		switch {
+		case n == 0x81 && h < len(b) && b[h] >= 0x80:
+			n = int(b[h])
+			h++
+		case n == 0x82 && h+1 < len(b) && b[h] != 0:
+			n = int(b[h])<<8 | int(b[h+1])
+			h += 2
+		default:
+			return c.nextSlow(e)
+		}
 	}
-	if n > len(b)-h {
+	n += h
+	if n > len(b) {
 		return false
 	}
-	e.tag, e.full, e.body = b[0], b[:h+n:h+n], b[h:h+n:h+n]
-	c.b = b[h+n:]
+	e.at, e.body, e.stop, e.end, e.tag = uint32(at), uint32(h), uint32(n), uint32(n), tag
+	c.at = uint32(n)
 	return true
 }
 
 // nextSlow reads what the fast path leaves: identifiers of several octets,
 // long, padded and indefinite lengths.
 func (c *cur) nextSlow(e *elem) bool {
-	h, n, q, ok := header(c.b)
+	b := c.b[c.at:]
+	h, n, q, ok := header(b)
 	if !ok {
 		return false
 	}
-	b := c.b
+	total := n
 	if n < 0 {
-		content, total, ok := indefinite(b[h:], 1)
-		if !ok {
+		if n, total, ok = indefinite(b[h:], 1); !ok {
 			return false
 		}
-		e.tag, e.full, e.body = b[0], b[:h+total:h+total], b[h:h+content:h+content]
-		c.b = b[h+total:]
-	} else {
-		e.tag, e.full, e.body = b[0], b[:h+n:h+n], b[h:h+n:h+n]
-		c.b = b[h+n:]
 	}
+	e.at, e.body, e.tag = c.at, c.at+uint32(h), b[0]
+	e.stop, e.end = e.body+uint32(n), e.body+uint32(total)
+	c.at = e.end
 	c.flags |= q
 	return true
 }

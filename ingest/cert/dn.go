@@ -61,7 +61,7 @@ var dnTypeTable = map[string]dnType{
 
 // attr is one AttributeTypeAndValue on its way into a schema.Name.
 type attr struct {
-	oid   []byte // content of the type
+	oid   elem   // of the type
 	typ   dnType // zero for an unknown type
 	value elem
 	first bool // begins an RDN
@@ -72,24 +72,24 @@ type attr struct {
 // It takes every attribute of every RDN; a part that is no attribute is left
 // out and flagged. Issuer names repeat endlessly, so short ones come from a
 // cache by their bytes: equal bytes give equal values.
-func (p *parser) name(e *elem, dst *schema.Name) {
-	if c, ok := p.names[string(e.full)]; ok {
+func (p *parser) name(src []byte, e *elem, dst *schema.Name) {
+	if c, ok := p.names[string(e.full(src))]; ok {
 		*dst = c.name
-		dst.Raw = e.full
+		dst.Raw = e.full(src)
 		p.flags |= c.flags
 		return
 	}
-	f := p.decodeName(e, dst)
+	f := p.decodeName(src, e, dst)
 	p.flags |= f
 }
 
 // cachedName is name, and remembers the result.
-func (p *parser) cachedName(e *elem, dst *schema.Name) {
-	if len(e.full) > maxCachedName {
-		p.name(e, dst)
+func (p *parser) cachedName(src []byte, e *elem, dst *schema.Name) {
+	if len(e.full(src)) > maxCachedName {
+		p.name(src, e, dst)
 		return
 	}
-	if _, ok := p.names[string(e.full)]; !ok {
+	if _, ok := p.names[string(e.full(src))]; !ok {
 		if len(p.names) >= maxCachedNames {
 			clear(p.names)
 		}
@@ -98,12 +98,12 @@ func (p *parser) cachedName(e *elem, dst *schema.Name) {
 		text, slab := p.strings, p.slab
 		p.strings, p.slab = new(stringArena), nil
 		var c cachedDN
-		c.flags = p.decodeName(e, &c.name)
+		c.flags = p.decodeName(src, e, &c.name)
 		c.name.Raw = nil
-		p.names[string(e.full)] = c
+		p.names[string(e.full(src))] = c
 		p.strings, p.slab = text, slab
 	}
-	p.name(e, dst)
+	p.name(src, e, dst)
 }
 
 const (
@@ -116,31 +116,31 @@ type cachedDN struct {
 	flags Flag
 }
 
-func (p *parser) decodeName(e *elem, dst *schema.Name) (f Flag) {
-	dst.Raw = e.full
+func (p *parser) decodeName(src []byte, e *elem, dst *schema.Name) (f Flag) {
+	dst.Raw = e.full(src)
 	p.attrs = p.attrs[:0]
 	var set, av, typ elem
-	rdns := cur{b: e.body}
+	rdns := cur{b: src[:e.stop], at: e.body}
 scan:
-	for len(rdns.b) > 0 {
+	for rdns.more() {
 		if !rdns.next(&set) {
 			f |= NameOdd
 			break
 		}
-		if set.tag != tagSet || len(set.body) == 0 {
+		if set.tag != tagSet || set.empty() {
 			f |= NameOdd
 			if set.tag != tagSet {
 				continue
 			}
 		}
 		first := true
-		avs := cur{b: set.body}
-		for len(avs.b) > 0 {
+		avs := rdns.in(&set)
+		for avs.more() {
 			if !avs.next(&av) {
 				f |= NameOdd
 				break
 			}
-			c := cur{b: av.body}
+			c := avs.in(&av)
 			if av.tag != tagSeq || !c.next(&typ) || typ.tag != tagOID {
 				f |= NameOdd
 				continue
@@ -149,11 +149,11 @@ scan:
 				f |= NameMany
 				break scan
 			}
-			a := attr{oid: typ.body, typ: dnTypes[string(typ.body)], first: first}
-			if !c.next(&a.value) || len(c.b) > 0 {
+			a := attr{oid: typ, typ: dnTypes[string(typ.content(src))], first: first}
+			if !c.next(&a.value) || c.more() {
 				f |= NameOdd
 			}
-			if a.value.full == nil {
+			if !a.value.read() {
 				continue
 			}
 			p.attrs = append(p.attrs, a)
@@ -166,7 +166,7 @@ scan:
 
 	// RFC 4514 section 2.1: the text begins with the last RDN. Values that
 	// need no escape are substrings of the text.
-	textStart := p.strings.mark(len(e.full))
+	textStart := p.strings.mark(len(e.full(src)))
 	written := 0
 	for end := len(p.attrs); end > 0; {
 		start := end - 1
@@ -179,7 +179,7 @@ scan:
 			if i == start {
 				sep = ','
 			}
-			v, isText, odd := p.text(a.value.tag, a.value.body)
+			v, isText, odd := p.text(a.value.tag, a.value.content(src))
 			if odd {
 				f |= NameOdd
 			}
@@ -200,7 +200,7 @@ scan:
 				if a.typ.field != fieldNone {
 					a.text = p.strings.outside(v)
 				}
-				f |= p.writeHexAttr(a)
+				f |= p.writeHexAttr(src, a)
 				continue
 			}
 			p.strings.string(a.typ.name)
@@ -229,18 +229,18 @@ func cut(v []byte, n int, isText bool) []byte {
 
 // writeHexAttr writes an attribute that has no short name, or whose value is
 // no string, the way RFC 4514 section 2.4 has it: "1.2.3=#0403…".
-func (p *parser) writeHexAttr(a *attr) (f Flag) {
+func (p *parser) writeHexAttr(src []byte, a *attr) (f Flag) {
 	if a.typ.name != "" {
 		p.strings.string(a.typ.name)
 	} else {
 		var ok bool
-		if p.tmp, ok = appendDotted(p.tmp[:0], a.oid); !ok {
+		if p.tmp, ok = appendDotted(p.tmp[:0], a.oid.content(src)); !ok {
 			f |= NameOdd | OIDOdd
 		}
 		p.strings.bytes(p.tmp)
 	}
 	p.strings.string("=#")
-	full := a.value.full
+	full := a.value.full(src)
 	if len(full) > maxNameValue {
 		full = full[:maxNameValue]
 		f |= NameMany

@@ -34,50 +34,50 @@ const (
 // column and no other.
 func (p *parser) extensions(t *tbs) {
 	row := p.row
-	if !t.hasExts {
+	if !t.wrap.read() {
 		return
 	}
 	if t.extsBad {
 		p.odd(ExtBad)
-		if t.exts == nil {
+		if !t.exts.read() {
 			p.lost(ExtBad, "extensions: not a SEQUENCE")
 			return
 		}
 	}
-	if len(t.exts) == 0 {
+	if t.exts.empty() {
 		p.odd(ExtEmpty)
 		return
 	}
 	seen := 0
 	at := p.begin(12)
 	var e, oid, value elem
-	c := cur{b: t.exts}
-	for len(c.b) > 0 {
-		from := len(t.exts) - len(c.b)
+	c := t.in(&t.exts)
+	for c.more() {
 		if !c.next(&e) {
 			t.extsBad = true
 			p.lost(ExtBad, "extensions: list broken off")
 			break
 		}
-		in := cur{b: e.body}
+		in := c.in(&e)
 		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
 			p.lost(ExtBad, "extensions: not an extension")
 			continue
 		}
-		t.note(oid.body, from, len(t.exts)-len(c.b))
+		name := oid.content(t.src)
+		t.note(name, e.at, e.end)
 		ok := in.next(&value)
 		if ok && value.tag == tagBool {
-			if len(value.body) != 1 || value.body[0] != 0 && value.body[0] != 0xff {
+			if badBool(value.content(t.src)) {
 				p.odd(CritBad)
 			}
 			ok = in.next(&value)
 		}
 		p.odd(in.flags)
-		if len(in.b) > 0 {
+		if in.more() {
 			p.odd(ExtBad)
 		}
 		if len(p.slab)-at < maxExtensions {
-			s, sane := p.dotted(oid.body)
+			s, sane := p.dotted(name)
 			if !sane {
 				p.odd(OIDOdd)
 			}
@@ -99,9 +99,9 @@ func (p *parser) extensions(t *tbs) {
 
 	// The lists inside the extensions are built after the list of the
 	// extensions, since each needs its strings side by side.
-	c = cur{b: t.exts}
+	c = t.in(&t.exts)
 	for c.next(&e) {
-		in := cur{b: e.body}
+		in := c.in(&e)
 		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
 			continue
 		}
@@ -110,7 +110,7 @@ func (p *parser) extensions(t *tbs) {
 			ok = in.next(&value)
 		}
 		if ok && value.tag == tagOctets {
-			p.extension(oid.body, value.body, &seen)
+			p.extension(oid.content(t.src), value.content(t.src), &seen)
 		}
 	}
 }
@@ -161,6 +161,9 @@ func (p *parser) extension(oid, v []byte, seen *int) {
 	*seen |= bit
 }
 
+// badBool reports whether b is not the content of a BOOLEAN in DER.
+func badBool(b []byte) bool { return len(b) != 1 || b[0] != 0 && b[0] != 0xff }
+
 // open reads v as one element with the tag and returns its content. Bytes
 // after it are odd, not wrong.
 func (p *parser) open(v []byte, tag byte, why string) ([]byte, bool) {
@@ -171,10 +174,10 @@ func (p *parser) open(v []byte, tag byte, why string) ([]byte, bool) {
 		return nil, false
 	}
 	p.odd(c.flags)
-	if len(c.b) > 0 {
+	if c.more() {
 		p.odd(ExtBad)
 	}
-	return e.body, true
+	return e.content(v), true
 }
 
 func (p *parser) subjectKeyID(v []byte) {
@@ -192,13 +195,13 @@ func (p *parser) authorityKeyID(v []byte) {
 	}
 	var e elem
 	c := cur{b: b}
-	for len(c.b) > 0 {
+	for c.more() {
 		if !c.next(&e) {
 			p.lost(ExtBad, "authorityKeyIdentifier: broken off")
 			break
 		}
 		if e.tag == 0x80 {
-			p.row.AKI = e.body
+			p.row.AKI = e.content(b)
 		}
 	}
 	p.odd(c.flags)
@@ -250,14 +253,15 @@ func (p *parser) basicConstraints(v []byte) {
 	c := cur{b: b}
 	more := c.next(&e)
 	if more && e.tag == tagBool {
-		if len(e.body) != 1 || e.body[0] != 0 && e.body[0] != 0xff {
+		v := e.content(b)
+		if badBool(v) {
 			p.odd(BCBad)
 		}
-		row.IsCA = len(e.body) > 0 && e.body[0] != 0
+		row.IsCA = len(v) > 0 && v[0] != 0
 		more = c.next(&e)
 	}
 	if more && e.tag == tagInt {
-		switch n := e.body; {
+		switch n := e.content(b); {
 		case len(n) == 0 || n[0] >= 0x80:
 			p.odd(BCBad)
 		case len(n) > 2:
@@ -270,7 +274,7 @@ func (p *parser) basicConstraints(v []byte) {
 		}
 		more = c.next(&e)
 	}
-	if more || len(c.b) > 0 {
+	if more || c.more() {
 		p.odd(ExtBad)
 	}
 	p.odd(c.flags)
@@ -287,12 +291,12 @@ func (p *parser) extKeyUsage(v []byte) {
 	at := p.begin(4)
 	var e elem
 	c := cur{b: b}
-	for len(c.b) > 0 {
+	for c.more() {
 		if !c.next(&e) || e.tag != tagOID {
 			p.lost(ExtBad, "extKeyUsage: not a list of OIDs")
 			break
 		}
-		p.addOID(e.body, at-len(p.row.ExtKeyUsage))
+		p.addOID(e.content(b), at-len(p.row.ExtKeyUsage))
 	}
 	p.odd(c.flags)
 	p.row.ExtKeyUsage = p.add(p.row.ExtKeyUsage, at)
@@ -326,19 +330,20 @@ func (p *parser) policies(v []byte) {
 	at := p.begin(4)
 	var e, oid elem
 	c := cur{b: b}
-	for len(c.b) > 0 {
+	for c.more() {
 		if !c.next(&e) || e.tag != tagSeq {
 			p.lost(ExtBad, "certificatePolicies: not a list of policies")
 			break
 		}
-		in := cur{b: e.body}
+		in := c.in(&e)
 		if !in.next(&oid) || oid.tag != tagOID {
 			p.lost(ExtBad, "certificatePolicies: policy without OID")
 			continue
 		}
 		p.odd(in.flags)
-		p.addOID(oid.body, at-len(row.Policies))
-		row.Validation = max(row.Validation, levels[string(oid.body)])
+		name := oid.content(b)
+		p.addOID(name, at-len(row.Policies))
+		row.Validation = max(row.Validation, levels[string(name)])
 	}
 	p.odd(c.flags)
 	row.Policies = p.add(row.Policies, at)
@@ -366,19 +371,19 @@ func (p *parser) infoAccess(v []byte) {
 		at := p.begin(2)
 		var e, method, location elem
 		c := cur{b: b}
-		for len(c.b) > 0 {
+		for c.more() {
 			if !c.next(&e) || e.tag != tagSeq {
 				p.lost(ExtBad, "authorityInfoAccess: not a list of locations")
 				break
 			}
-			in := cur{b: e.body}
+			in := c.in(&e)
 			if !in.next(&method) || method.tag != tagOID || !in.next(&location) {
 				p.lost(ExtBad, "authorityInfoAccess: location without method or name")
 				continue
 			}
 			p.odd(in.flags)
-			if string(method.body) == want.method {
-				p.addURL(&location, at-len(*want.dst))
+			if string(method.content(b)) == want.method {
+				p.addURL(location.tag, location.content(b), at-len(*want.dst))
 			}
 		}
 		p.odd(c.flags)
@@ -388,22 +393,22 @@ func (p *parser) infoAccess(v []byte) {
 
 // addURL appends the URL in a general name to the list that began at at, in the
 // sense of addOID.
-func (p *parser) addURL(e *elem, at int) {
-	if e.tag != 0x86 {
+func (p *parser) addURL(tag byte, url []byte, at int) {
+	if tag != 0x86 {
 		p.odd(URLOdd) // a location of another kind: legal, and no URL
 		return
 	}
-	if len(p.slab)-at >= maxURLs || len(e.body) > maxURL {
+	if len(p.slab)-at >= maxURLs || len(url) > maxURL {
 		p.odd(ListMany)
 		return
 	}
-	for _, c := range e.body {
+	for _, c := range url {
 		if c <= ' ' || c >= 0x7f {
 			p.odd(URLOdd)
 			break
 		}
 	}
-	p.slab = append(p.slab, p.str(e.body))
+	p.slab = append(p.slab, p.str(url))
 }
 
 // crlPoints reads cRLDistributionPoints (RFC 5280 section 4.2.1.13):
@@ -416,13 +421,13 @@ func (p *parser) crlPoints(v []byte) {
 	at := p.begin(2)
 	var point, part, form, gn elem
 	c := cur{b: b}
-	for len(c.b) > 0 {
+	for c.more() {
 		if !c.next(&point) || point.tag != tagSeq {
 			p.lost(ExtBad, "cRLDistributionPoints: not a list of points")
 			break
 		}
-		parts := cur{b: point.body}
-		for len(parts.b) > 0 {
+		parts := c.in(&point)
+		for parts.more() {
 			if !parts.next(&part) {
 				p.lost(ExtBad, "cRLDistributionPoints: point broken off")
 				break
@@ -430,18 +435,18 @@ func (p *parser) crlPoints(v []byte) {
 			if part.tag != 0xa0 {
 				continue
 			}
-			in := cur{b: part.body}
+			in := parts.in(&part)
 			if !in.next(&form) || form.tag != 0xa0 {
 				p.odd(URLOdd) // nameRelativeToCRLIssuer, or nothing
 				continue
 			}
-			names := cur{b: form.body}
-			for len(names.b) > 0 {
+			names := in.in(&form)
+			for names.more() {
 				if !names.next(&gn) {
 					p.lost(ExtBad, "cRLDistributionPoints: names broken off")
 					break
 				}
-				p.addURL(&gn, at-len(p.row.CRLs))
+				p.addURL(gn.tag, gn.content(b), at-len(p.row.CRLs))
 			}
 			p.odd(in.flags | names.flags)
 		}

@@ -75,19 +75,19 @@ func TestHugeLengths(t *testing.T) {
 func TestNameCacheIsBounded(t *testing.T) {
 	p := &parser{sum: sha256.New(), names: map[string]cachedDN{}, row: new(schema.Row)}
 	p.strings = &p.arena
-	nameOf := func(text string) elem {
+	nameOf := func(text string) ([]byte, *elem) {
 		var e elem
 		c := cur{b: name(cn(tagUTF8, text))}
 		if !c.next(&e) {
 			t.Fatal("no element")
 		}
-		return e
+		return c.b, &e
 	}
 	for i := range 4 * maxCachedNames {
 		var got schema.Name
 		text := fmt.Sprint("issuer ", i)
-		e := nameOf(text)
-		p.cachedName(&e, &got)
+		src, e := nameOf(text)
+		p.cachedName(src, e, &got)
 		if len(got.CommonNames) != 1 || got.CommonNames[0] != text {
 			t.Fatalf("%+v", got)
 		}
@@ -100,8 +100,8 @@ func TestNameCacheIsBounded(t *testing.T) {
 	}
 	before := len(p.names)
 	var got schema.Name
-	e := nameOf(strings.Repeat("x", maxCachedName))
-	p.cachedName(&e, &got)
+	src, e := nameOf(strings.Repeat("x", maxCachedName))
+	p.cachedName(src, e, &got)
 	if len(p.names) != before || len(got.CommonNames) != 1 || len(got.CommonNames[0]) != maxCachedName {
 		t.Errorf("a long name: %d remembered, then %d; %+v", before, len(p.names), got)
 	}

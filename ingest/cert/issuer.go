@@ -48,7 +48,7 @@ func ParseIssuer(der []byte) (out schema.Issuer) {
 	out.SKI = row.SKI
 	out.IsCA = row.IsCA
 	out.Error = p.problem
-	out.SelfSigned = c.tbs.subject.full != nil && bytes.Equal(c.tbs.issuer.full, c.tbs.subject.full) &&
+	out.SelfSigned = c.tbs.subject.read() && bytes.Equal(c.tbs.issuer.full(der), c.tbs.subject.full(der)) &&
 		(len(row.AKI) == 0 || len(row.SKI) == 0 || bytes.Equal(row.AKI, row.SKI))
 	for _, oid := range row.ExtKeyUsage {
 		out.PrecertSigns = out.PrecertSigns || oid == precertSigningEKU

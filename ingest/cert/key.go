@@ -9,19 +9,20 @@ import (
 )
 
 // signature reads an AlgorithmIdentifier as a signature algorithm.
-func (p *parser) signature(e *elem) (string, schema.SigAlg) {
+func (p *parser) signature(t *tbs) (string, schema.SigAlg) {
 	var oid elem
-	c := cur{b: e.body}
+	c := t.in(&t.sigAlg)
 	if !c.next(&oid) || oid.tag != tagOID {
 		p.lost(0, "tbsCertificate: signature algorithm without OID")
 		return "", schema.SigUnknown
 	}
 	p.odd(c.flags)
-	s, ok := p.dotted(oid.body)
+	b := oid.content(t.src)
+	s, ok := p.dotted(b)
 	if !ok {
 		p.odd(OIDOdd)
 	}
-	alg, ok := sigAlgs[string(oid.body)]
+	alg, ok := sigAlgs[string(b)]
 	if !ok {
 		alg = schema.SigOther
 	}
@@ -30,26 +31,27 @@ func (p *parser) signature(e *elem) (string, schema.SigAlg) {
 
 // publicKey reads a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7, RFC 3279,
 // 5480, 8410, 9881) and returns the octets of the key's BIT STRING.
-func (p *parser) publicKey(e *elem) (key []byte) {
+func (p *parser) publicKey(t *tbs) (key []byte) {
 	row := p.row
 	var alg, oid, params, bitString elem
-	c := cur{b: e.body}
+	src := t.src
+	c := t.in(&t.spki)
 	if !c.next(&alg) || alg.tag != tagSeq {
 		p.lost(KeyOdd, "public key: no algorithm")
 		return nil
 	}
-	if c.next(&bitString) && bitString.tag == tagBits && len(bitString.body) > 0 {
-		key = bitString.body[1:]
-		if bitString.body[0] != 0 {
+	if c.next(&bitString) && bitString.tag == tagBits && !bitString.empty() {
+		key = bitString.content(src)[1:]
+		if src[bitString.body] != 0 {
 			p.odd(KeyOdd)
 		}
 	} else {
 		p.odd(KeyOdd)
 	}
-	if len(c.b) > 0 {
+	if c.more() {
 		p.odd(TrailingData)
 	}
-	a := cur{b: alg.body}
+	a := c.in(&alg)
 	if !a.next(&oid) || oid.tag != tagOID {
 		p.lost(KeyOdd, "public key: algorithm without OID")
 		return key
@@ -57,11 +59,12 @@ func (p *parser) publicKey(e *elem) (key []byte) {
 	a.next(&params)
 	p.odd(c.flags | a.flags)
 
+	name := oid.content(src)
 	var ok bool
-	if row.KeyOID, ok = p.dotted(oid.body); !ok {
+	if row.KeyOID, ok = p.dotted(name); !ok {
 		p.odd(OIDOdd)
 	}
-	info, known := keyAlgs[string(oid.body)]
+	info, known := keyAlgs[string(name)]
 	if !known {
 		row.KeyAlg = schema.KeyOther
 		p.odd(KeyOdd)
@@ -71,7 +74,7 @@ func (p *parser) publicKey(e *elem) (key []byte) {
 	switch info.alg {
 	case schema.KeyRSA:
 		// RFC 3279 section 2.3.1: the parameters of rsaEncryption are NULL.
-		if string(oid.body) == oidRSAKey && (params.tag != tagNull || len(params.body) > 0) {
+		if string(name) == oidRSAKey && (params.tag != tagNull || !params.empty()) {
 			p.odd(KeyOdd)
 		}
 		row.KeyBits = p.rsaBits(key)
@@ -80,18 +83,18 @@ func (p *parser) publicKey(e *elem) (key []byte) {
 			p.odd(KeyOdd) // explicit or inherited parameters
 			break
 		}
-		if row.KeyOID, ok = p.dotted(params.body); !ok {
+		if row.KeyOID, ok = p.dotted(params.content(src)); !ok {
 			p.odd(OIDOdd)
 		}
-		if row.KeyBits, ok = curves[string(params.body)]; !ok {
+		if row.KeyBits, ok = curves[string(params.content(src))]; !ok {
 			p.odd(KeyOdd)
 		}
 	case schema.KeyDSA:
 		// The parameters are SEQUENCE { p, q, g }, or inherited.
 		var prime elem
-		in := cur{b: params.body}
+		in := c.in(&params)
 		if params.is(tagSeq) && in.next(&prime) && prime.tag == tagInt {
-			row.KeyBits = p.bitLen(prime.body)
+			row.KeyBits = p.bitLen(prime.content(src))
 		} else {
 			p.odd(KeyOdd)
 		}
@@ -109,17 +112,17 @@ func (p *parser) rsaBits(key []byte) uint16 {
 		p.odd(KeyOdd)
 		return 0
 	}
-	in := cur{b: seq.body}
+	in := c.in(&seq)
 	if !in.next(&modulus) || modulus.tag != tagInt {
 		p.odd(KeyOdd | in.flags)
 		return 0
 	}
-	if !in.next(&exponent) || exponent.tag != tagInt || len(c.b) > 0 || len(in.b) > 0 ||
-		p.bitLen(exponent.body) < 2 || exponent.body[len(exponent.body)-1]&1 == 0 {
+	if !in.next(&exponent) || exponent.tag != tagInt || c.more() || in.more() ||
+		p.bitLen(exponent.content(key)) < 2 || key[exponent.stop-1]&1 == 0 {
 		p.odd(KeyOdd)
 	}
 	p.odd(c.flags | in.flags)
-	return p.bitLen(modulus.body)
+	return p.bitLen(modulus.content(key))
 }
 
 // bitLen returns the bits of a positive INTEGER. One that is not positive, not

@@ -124,7 +124,7 @@ func TestDepth(t *testing.T) {
 	}
 	var e elem
 	c := cur{b: nest(maxDepth)}
-	if !c.next(&e) || len(c.b) != 0 || c.flags != BER {
+	if !c.next(&e) || c.more() || c.flags != BER {
 		t.Errorf("%d levels are refused", maxDepth)
 	}
 	c = cur{b: nest(maxDepth + 1)}

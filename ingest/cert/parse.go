@@ -253,7 +253,7 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 	} else {
 		p.precert(in, env.cert, &c)
 	}
-	if c.sigAlg.full != nil && !bytes.Equal(c.sigAlg.full, c.tbs.sigAlg.full) {
+	if c.sigAlg.read() && !bytes.Equal(c.outer, c.tbs.sigAlg.full(c.tbs.src)) {
 		p.odd(SigMismatch)
 	}
 	row.TBSID = p.tbsID(row.IssuerKeyHash, &c.tbs)
@@ -274,13 +274,13 @@ func (p *parser) issuerKey(in *Input, t *tbs) {
 	case len(in.Chain) == 0:
 		// A root needs no chain. One that claims another key than its own as
 		// its authority is not self-signed, whatever its names say.
-		self := t.issuer.full != nil && bytes.Equal(t.issuer.full, t.subject.full) &&
+		self := t.issuer.read() && bytes.Equal(t.issuer.full(t.src), t.subject.full(t.src)) &&
 			(len(row.AKI) == 0 || len(row.SKI) == 0 || bytes.Equal(row.AKI, row.SKI))
-		if self && t.spki.full != nil {
+		if self && t.spki.read() {
 			row.IssuerKeyHash = row.SPKI
 			return
 		}
-	case in.Chain[0] == row.Fingerprint && t.spki.full != nil:
+	case in.Chain[0] == row.Fingerprint && t.spki.read():
 		row.IssuerKeyHash = row.SPKI
 		return
 	case in.Issuer != nil:
@@ -315,7 +315,7 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 		p.odd(PoisonOdd)
 	}
 	p.odd(f & TrailingData)
-	c.sigAlg = pre.sigAlg
+	c.sigAlg, c.outer = pre.sigAlg, pre.outer
 	if !p.equalTBS(&pre.tbs, dropPoison, leafTBS) {
 		p.odd(TBSDiffers)
 	}

@@ -37,7 +37,7 @@ func (p *parser) subjectAltName(v []byte) {
 	}
 	at := p.begin(min(n, maxSANs))
 	c := cur{b: b}
-	for len(c.b) > 0 {
+	for c.more() {
 		if !c.next(&e) {
 			p.lost(ExtBad, "subjectAltName: broken off")
 			break
@@ -46,29 +46,30 @@ func (p *parser) subjectAltName(v []byte) {
 			p.odd(SANMany)
 			continue
 		}
+		value := e.content(b)
 		switch e.tag {
 		case gnDNS:
-			if !plainDNSName(e.body) {
+			if !plainDNSName(value) {
 				p.odd(SANOdd)
 			}
-			p.slab = append(p.slab, p.str(e.body))
+			p.slab = append(p.slab, p.str(value))
 		case gnIP:
-			if len(e.body) == 4 || len(e.body) == 16 {
-				row.IPs = append(row.IPs, e.body)
+			if len(value) == 4 || len(value) == 16 {
+				row.IPs = append(row.IPs, value)
 				continue
 			}
-			p.otherName(SANBad, gnIP&0x1f, e.body)
+			p.otherName(SANBad, gnIP&0x1f, value)
 		case gnEmail:
-			p.oddText(e.body)
-			row.Emails = append(row.Emails, p.str(e.body))
+			p.oddText(value)
+			row.Emails = append(row.Emails, p.str(value))
 		case gnURI:
-			p.oddText(e.body)
-			row.URIs = append(row.URIs, p.str(e.body))
+			p.oddText(value)
+			row.URIs = append(row.URIs, p.str(value))
 		case 0xa0, 0xa3, 0xa4, 0xa5, 0x88:
 			// otherName, x400Address, directoryName, ediPartyName, registeredID.
-			p.otherName(0, e.tag&0x1f, e.body)
+			p.otherName(0, e.tag&0x1f, value)
 		default:
-			p.otherName(SANBad, badClass, e.body)
+			p.otherName(SANBad, badClass, value)
 		}
 	}
 	p.odd(c.flags)

@@ -9,7 +9,8 @@ import (
 // certificate is a Certificate (RFC 5280 section 4.1) taken apart.
 type certificate struct {
 	tbs    tbs
-	sigAlg elem // outer signatureAlgorithm; unset for a leaf's TBSCertificate
+	sigAlg elem   // outer signatureAlgorithm; unset for a leaf's TBSCertificate
+	outer  []byte // its bytes
 }
 
 // read takes DER bytes apart. It returns why they are no certificate, or "".
@@ -23,47 +24,47 @@ func (c *certificate) read(der []byte, f *Flag) string {
 	if !ok || e.tag != tagSeq {
 		return "certificate: not a SEQUENCE"
 	}
-	if len(r.b) > 0 {
+	if r.more() {
 		*f |= TrailingData
 	}
-	in := cur{b: e.body}
+	in := r.in(&e)
 	var t, sig elem
 	if !in.next(&t) || t.tag != tagSeq {
 		*f |= r.flags | in.flags
 		return "certificate: tbsCertificate is not a SEQUENCE"
 	}
 	if in.next(&c.sigAlg) && in.next(&sig) {
-		if c.sigAlg.tag != tagSeq || sig.tag != tagBits || len(in.b) > 0 {
+		if c.sigAlg.tag != tagSeq || sig.tag != tagBits || in.more() {
 			*f |= TrailingData
 		}
 	} else {
 		*f |= TrailingData // the signature is no column: its absence is only odd
 	}
+	c.outer = c.sigAlg.full(der)
 	*f |= r.flags | in.flags
-	return c.tbs.split(t, f)
+	return c.tbs.split(der, &t, f)
 }
 
 // tbs is a TBSCertificate taken apart; what is absent is an unset element.
 type tbs struct {
-	full, body []byte
-	version    elem // [0]
-	serial     elem
-	sigAlg     elem
-	issuer     elem
-	validity   elem
-	subject    elem
-	spki       elem
-	uniqueID   bool
-	stray      bool // something stands where nothing should
-	validityAt int  // where validity begins in body
+	src      []byte // what the elements are places in
+	self     elem
+	version  elem // [0]
+	serial   elem
+	sigAlg   elem
+	issuer   elem
+	validity elem
+	subject  elem
+	spki     elem
+	uniqueID bool
+	stray    bool // something stands where nothing should
 
-	// The extensions. before and after are the rest of body around the [3]
-	// element; exts is the content of its SEQUENCE. hasExts is false if there
-	// is no [3]; extsBad if it is not one SEQUENCE.
-	before, exts, after []byte
-	hasExts, extsBad    bool
+	// The extensions: the [3] element and the SEQUENCE in it. extsBad says
+	// that [3] is not one SEQUENCE of elements.
+	wrap, exts elem
+	extsBad    bool
 
-	// drop[:drops] are the ranges of exts that hold poison or SCT list.
+	// drop[:drops] are the ranges of src that hold poison or SCT list.
 	drop   [maxDrops]dropped
 	drops  int
 	poison bool
@@ -75,9 +76,9 @@ type tbs struct {
 const maxDrops = 4
 
 // dropped is an extension, or several side by side, that the TBSCertificate of the other half of a
-// precert and certificate pair does not have: exts[from:to].
+// precert and certificate pair does not have: src[from:to].
 type dropped struct {
-	from, to int
+	from, to uint32
 	kind     uint8
 }
 
@@ -97,18 +98,18 @@ func (t *tbs) read(der []byte, f *Flag) string {
 	if !ok || e.tag != tagSeq {
 		return "tbsCertificate: not a SEQUENCE"
 	}
-	if len(r.b) > 0 {
+	if r.more() {
 		*f |= TrailingData
 	}
 	*f |= r.flags
-	return t.split(e, f)
+	return t.split(der, &e, f)
 }
 
 // split finds the fields of a TBSCertificate by their order and tags. It goes
 // as far as it can.
-func (t *tbs) split(e elem, f *Flag) string {
-	t.full, t.body = e.full, e.body
-	c := cur{b: e.body}
+func (t *tbs) split(src []byte, e *elem, f *Flag) string {
+	t.src, t.self = src, *e
+	c := cur{b: src[:e.stop], at: e.body}
 	var x elem
 	more := c.next(&x)
 	if more && x.tag == 0xa0 {
@@ -116,20 +117,12 @@ func (t *tbs) split(e elem, f *Flag) string {
 		more = c.next(&x)
 	}
 	// The fields that must be there, in their order.
-	for _, field := range [...]struct {
-		tag byte
-		dst *elem
-	}{
-		{tagInt, &t.serial}, {tagSeq, &t.sigAlg}, {tagSeq, &t.issuer},
-		{tagSeq, &t.validity}, {tagSeq, &t.subject}, {tagSeq, &t.spki},
-	} {
-		if !more || x.tag != field.tag {
+	fields := [...]*elem{&t.serial, &t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki}
+	for i, dst := range fields {
+		if !more || x.tag != fieldTags[i] {
 			break
 		}
-		*field.dst = x
-		if field.dst == &t.validity {
-			t.validityAt = len(e.body) - len(c.b) - len(x.full)
-		}
+		*dst = x
 		more = c.next(&x)
 	}
 	for more {
@@ -137,20 +130,18 @@ func (t *tbs) split(e elem, f *Flag) string {
 		case 0x81, 0xa1, 0x82, 0xa2:
 			t.uniqueID = true
 		case 0xa3:
-			if t.hasExts {
+			if t.wrap.read() {
 				t.stray = true
 				break
 			}
-			t.hasExts = true
-			at := len(e.body) - len(c.b)
-			t.before, t.after = e.body[:at-len(x.full)], e.body[at:]
-			in := cur{b: x.body}
+			t.wrap = x
+			in := c.in(&x)
 			var list elem
-			if !in.next(&list) || list.tag != tagSeq || len(in.b) > 0 {
+			if !in.next(&list) || list.tag != tagSeq || in.more() {
 				t.extsBad = true
 			}
 			if list.tag == tagSeq {
-				t.exts = list.body
+				t.exts = list
 			}
 			*f |= in.flags
 		default:
@@ -158,36 +149,40 @@ func (t *tbs) split(e elem, f *Flag) string {
 		}
 		more = c.next(&x)
 	}
-	if len(c.b) > 0 {
+	if c.more() {
 		t.stray = true
 	}
 	*f |= c.flags
 	return ""
 }
 
+// fieldTags are those of serial number to public key.
+var fieldTags = [...]byte{tagInt, tagSeq, tagSeq, tagSeq, tagSeq, tagSeq}
+
 // hasSerial reports whether the walk got anywhere.
-func (t *tbs) hasSerial() bool { return t.serial.full != nil }
+func (t *tbs) hasSerial() bool { return t.serial.read() }
 
 // scanExtensions finds poison and SCT list without reading anything else.
 func (t *tbs) scanExtensions() {
-	c := cur{b: t.exts}
-	for len(c.b) > 0 {
-		from := len(t.exts) - len(c.b)
-		var e elem
+	c := t.in(&t.exts)
+	for c.more() {
+		var e, oid elem
 		if !c.next(&e) {
 			t.extsBad = true
 			return
 		}
-		in := cur{b: e.body}
-		var oid elem
+		in := c.in(&e)
 		if in.next(&oid) {
-			t.note(oid.body, from, len(t.exts)-len(c.b))
+			t.note(oid.content(t.src), e.at, e.end)
 		}
 	}
 }
 
+// in returns a cursor over the content of one of t's elements.
+func (t *tbs) in(e *elem) cur { return cur{b: t.src[:e.stop], at: e.body} }
+
 // note remembers an extension that is dropped from the TBSID.
-func (t *tbs) note(oid []byte, from, to int) {
+func (t *tbs) note(oid []byte, from, to uint32) {
 	var kind uint8
 	switch string(oid) {
 	case oidPoison:
@@ -218,48 +213,48 @@ func (t *tbs) note(oid []byte, from, to int) {
 func (p *parser) segments(t *tbs, kinds uint8, dates []byte) [][]byte {
 	segs := p.segs[:0]
 	if t.extsBad || t.drops > maxDrops {
-		return append(segs, t.full)
+		return append(segs, t.self.full(t.src))
 	}
-	before := t.body
-	if t.hasExts {
-		before = t.before
+	at, end := t.self.body, t.self.stop // of what stands before the extensions
+	if t.wrap.read() {
+		end = t.wrap.at
 	}
-	n := len(t.exts) // what stays of the list
+	n := int(t.exts.stop - t.exts.body) // what stays of the list
 	for _, d := range t.drop[:t.drops] {
 		if d.kind&kinds != 0 {
-			n -= d.to - d.from
+			n -= int(d.to - d.from)
 		}
 	}
 	seq := headerLen(n) + n
-	total := len(before)
-	if t.hasExts {
-		total += headerLen(seq) + seq + len(t.after)
+	total := int(end - at)
+	if t.wrap.read() {
+		total += headerLen(seq) + seq + int(t.self.stop-t.wrap.end)
 	}
 	if dates != nil {
-		total += len(dates) - len(t.validity.full)
+		total += len(dates) - int(t.validity.end-t.validity.at)
 	}
 	h := appendHeader(p.heads[:0], tagSeq, total)
 	segs = append(segs, h)
 	if dates != nil {
-		segs = append(segs, before[:t.validityAt], dates)
-		before = before[t.validityAt+len(t.validity.full):]
+		segs = append(segs, t.src[at:t.validity.at], dates)
+		at = t.validity.end
 	}
-	segs = append(segs, before)
-	if !t.hasExts {
+	segs = append(segs, t.src[at:end])
+	if !t.wrap.read() {
 		return segs
 	}
 	split := len(h)
 	h = appendHeader(h, 0xa3, seq)
 	h = appendHeader(h, tagSeq, n)
 	segs = append(segs, h[split:])
-	at := 0
+	at = t.exts.body
 	for _, d := range t.drop[:t.drops] {
 		if d.kind&kinds != 0 {
-			segs = append(segs, t.exts[at:d.from])
+			segs = append(segs, t.src[at:d.from])
 			at = d.to
 		}
 	}
-	return append(segs, t.exts[at:], t.after)
+	return append(segs, t.src[at:t.exts.stop], t.src[t.wrap.end:t.self.stop])
 }
 
 // logDates returns the validity as logs write it: when they make the leaf's
@@ -270,25 +265,25 @@ func (p *parser) logDates(t *tbs) []byte {
 		return nil
 	}
 	out := append(p.dates[:0], tagSeq, 0)
-	c := cur{b: t.validity.body}
+	c := t.in(&t.validity)
 	for range 2 {
 		var e elem
 		if !c.next(&e) {
 			return nil
 		}
-		b := e.body
+		b := e.content(t.src)
 		switch {
 		case e.tag == tagGenTime && len(b) == 15 && digits(b) == 14 && b[14] == 'Z' &&
 			number(b[:4]) >= 1950 && number(b[:4]) < 2050:
 			out = append(out, tagUTCTime, 13)
 			out = append(out, b[2:]...)
-		case len(e.full) <= 17:
-			out = append(out, e.full...)
+		case e.end-e.at <= 17:
+			out = append(out, e.full(t.src)...)
 		default:
 			return nil
 		}
 	}
-	if len(c.b) > 0 {
+	if c.more() {
 		return nil
 	}
 	out[1] = byte(len(out) - 2)
@@ -333,32 +328,32 @@ func (p *parser) fill(t *tbs) {
 		p.odd(TrailingData)
 	}
 
-	if t.sigAlg.full == nil {
+	if !t.sigAlg.read() {
 		p.lost(0, "tbsCertificate: no signature algorithm")
 	} else {
-		row.SigOID, row.SigAlg = p.signature(&t.sigAlg)
+		row.SigOID, row.SigAlg = p.signature(t)
 	}
-	if t.issuer.full == nil {
+	if !t.issuer.read() {
 		p.lost(0, "tbsCertificate: no issuer")
 	} else {
-		p.cachedName(&t.issuer, &row.Issuer)
+		p.cachedName(t.src, &t.issuer, &row.Issuer)
 	}
-	if t.validity.full == nil {
+	if !t.validity.read() {
 		p.lost(0, "tbsCertificate: no validity")
 	} else {
-		p.validity(&t.validity)
+		p.validity(t)
 	}
-	if t.subject.full == nil {
+	if !t.subject.read() {
 		p.lost(0, "tbsCertificate: no subject")
 	} else {
-		p.name(&t.subject, &row.Subject)
+		p.name(t.src, &t.subject, &row.Subject)
 	}
 	var key []byte
-	if t.spki.full == nil {
+	if !t.spki.read() {
 		p.lost(KeyOdd, "tbsCertificate: no public key")
 	} else {
-		row.SPKI = p.sha256(t.spki.full)
-		key = p.publicKey(&t.spki)
+		row.SPKI = p.sha256(t.spki.full(t.src))
+		key = p.publicKey(t)
 	}
 	p.extensions(t)
 	row.SKIOfKey = isKeyID(row.SKI, key)
@@ -366,15 +361,15 @@ func (p *parser) fill(t *tbs) {
 
 func (p *parser) version(t *tbs) {
 	p.row.Version = 1
-	if t.version.full != nil {
+	if t.version.read() {
 		var v elem
-		c := cur{b: t.version.body}
-		if c.next(&v) && v.tag == tagInt && len(v.body) == 1 && v.body[0] < 0x7f {
-			p.row.Version = v.body[0] + 1
+		c := t.in(&t.version)
+		if c.next(&v) && v.tag == tagInt && v.stop-v.body == 1 && t.src[v.body] < 0x7f {
+			p.row.Version = t.src[v.body] + 1
 		} else {
 			p.row.Version = 0
 		}
-		if len(c.b) > 0 {
+		if c.more() {
 			p.odd(TrailingData)
 		}
 		p.odd(c.flags)
@@ -386,7 +381,7 @@ func (p *parser) version(t *tbs) {
 
 // serial keeps the content octets: serial numbers are names, not quantities.
 func (p *parser) serial(t *tbs) {
-	b := t.serial.body
+	b := t.serial.content(t.src)
 	p.row.Serial = b
 	switch {
 	case len(b) == 0:
@@ -409,27 +404,27 @@ func (p *parser) serial(t *tbs) {
 	p.odd(SerialZero)
 }
 
-func (p *parser) validity(e *elem) {
+func (p *parser) validity(t *tbs) {
 	var before, after elem
-	c := cur{b: e.body}
+	c := t.in(&t.validity)
 	if !c.next(&before) || !c.next(&after) {
 		p.lost(TimeBad, "validity: not two dates")
 	}
-	if len(c.b) > 0 {
+	if c.more() {
 		p.odd(TrailingData)
 	}
 	p.odd(c.flags)
-	if before.full != nil {
-		p.row.NotBefore = p.date(&before, "validity: notBefore unreadable")
+	if before.read() {
+		p.row.NotBefore = p.date(before.tag, before.content(t.src), "validity: notBefore unreadable")
 	}
-	if after.full != nil {
-		p.row.NotAfter = p.date(&after, "validity: notAfter unreadable")
+	if after.read() {
+		p.row.NotAfter = p.date(after.tag, after.content(t.src), "validity: notAfter unreadable")
 	}
 }
 
 // date reads one date; why is the error if it is none.
-func (p *parser) date(e *elem, why string) int64 {
-	t, f, ok := parseTime(e.tag, e.body)
+func (p *parser) date(tag byte, b []byte, why string) int64 {
+	t, f, ok := parseTime(tag, b)
 	p.odd(f)
 	if !ok {
 		p.lost(TimeBad, why)

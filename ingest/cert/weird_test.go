@@ -257,7 +257,7 @@ func body(der []byte) []byte {
 	var e elem
 	c := cur{b: der}
 	c.next(&e)
-	return e.body
+	return e.content(der)
 }
 
 // TestWeird has one row for every kind of odd certificate known.
