@@ -425,6 +425,38 @@ func TestStartDate(t *testing.T) {
 	}
 }
 
+// A shard that is copied too slowly for the time it has left is said to be at
+// risk, and no longer when it is copied.
+func TestRisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.RFC6962, 2_000))
+		info := l.client.Info()
+		info.End = time.Now().Add(-vanishAfter)
+		pacer := pace.New(pace.Options{Start: 0.005, Max: 0.005})
+		client, err := ctlog.New(info, ctlog.Options{UserAgent: "ctappliance-test (test@ctappliance.test)", Pacer: pacer, Transport: ctlogtest.Transport(l.Handler()), PageSize: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := newMemSink()
+		a := follow(t, tailConfig(t, sink, &testLog{Log: l.Log, client: client, pace: pacer, id: l.id}), sink)
+		defer a.end()
+		time.Sleep(30 * time.Minute)
+		if risk := a.Status().Logs[0].Risk; risk != "" {
+			t.Errorf("said after half an hour: %s", risk)
+		}
+		st := a.awaitThat(info.Name, func(l LogStatus) bool { return l.Risk != "" })
+		if !strings.Contains(st.Risk, "still to be fetched") {
+			t.Errorf("risk: %s", st.Risk)
+		}
+		time.Sleep(6 * time.Hour)
+		a.awaitEntries(info.Name, 2_000)
+		time.Sleep(2 * assessEvery)
+		if risk := a.Status().Logs[0].Risk; risk != "" {
+			t.Errorf("it is copied, and still: %s", risk)
+		}
+	})
+}
+
 func TestRiskOf(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	hour := func(head0, fetched0, head1, fetched1, wanted uint64, ends time.Time) string {
