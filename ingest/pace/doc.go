@@ -53,8 +53,9 @@
 //   - An epoch has one reaction: refusals of what was on its way cause none.
 //   - If the first answer after a reaction is a refusal too, it was a canary:
 //     the wait doubles, up to five minutes, requests leave one at a time, and
-//     the rate stays. There is no other way to be refused many times in a row
-//     than to have that many in flight.
+//     the rate stays; and after the next reaction they leave one at a time at
+//     once. There is no other way to be refused many times in a row than to have
+//     that many in flight.
 //   - Where a refusal costs nothing but itself, lonely ones are no verdict: up
 //     to four in a thousand lower nothing.
 //   - A failed probe goes back to the rate that has held. A steady rate that is

@@ -141,6 +141,7 @@ type law struct {
 	block      time.Duration // how long the next block is believed to last
 	waited     time.Duration // between the last refused canary and the next one
 	refusedFor time.Duration // longest time after an overflow that a canary was refused, lately
+	burnt      bool          // the last reaction was followed by refused canaries
 	climbs     int           // steps in the first search
 	settled    bool          // that search has come to an end
 

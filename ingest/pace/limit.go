@@ -32,7 +32,7 @@ func (l *law) open(t tag) {
 	if lost > seconds(3/l.rate) {
 		l.patient = t.at.Add(seconds(lost.Seconds() / idleShare))
 	}
-	l.canaries = 0
+	l.burnt, l.canaries = l.canaries > 0, 0
 	l.refusedFor = l.refusedFor * 9 / 10
 }
 

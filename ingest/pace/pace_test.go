@@ -244,9 +244,10 @@ func TestNamedModels(t *testing.T) {
 }
 
 // checkStorm fails if a model has refused more in a row than what was on its
-// way at the first refusal, and the canaries of a doubling wait.
+// way at the first refusal, what left after that before the second one was
+// known, and the canaries of a doubling wait.
 func checkStorm(t *testing.T, l line) {
-	if l.ours.row > l.ours.flight+20 {
+	if l.ours.row > 2*l.ours.flight+20 {
 		t.Errorf("%s: %d refusals in a row, with %d in flight at most", l.m.name, l.ours.row, l.ours.flight)
 	}
 }

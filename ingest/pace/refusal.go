@@ -118,7 +118,7 @@ func (l *law) react(now time.Time, t tag) {
 		l.freeze(now, l.block)
 	}
 	l.freeze(now, l.base)
-	l.turn(l.dear() || first)
+	l.turn(l.dear() || first || l.burnt)
 	l.set(now, to)
 }
 
