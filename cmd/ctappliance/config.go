@@ -118,7 +118,7 @@ type ListSource struct {
 type FollowConfig struct {
 	Include []string `key:"include" live:"yes" doc:"Rules, of which a log of the lists must meet one to be followed; empty: all do. See [rules](#rules). Each flag is one rule; the environment holds one, or a list: [rule, rule]."`
 	Exclude []string `key:"exclude" live:"yes" doc:"Rules; a log of the lists that meets one is not followed."`
-	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: see start of logs. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it."`
+	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: see start of logs. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it. For a log that the lists name later, now is when the lists were first followed."`
 }
 
 // LogConfig is one log to follow.

@@ -39,6 +39,8 @@ type fleet struct {
 	lists    *catalog.Catalog // nil: no list is read
 	followed map[ctlog.Hash]choice
 	left     map[ctlog.Hash]pastLog // logs of the lists that are followed, or were until they left the lists
+	began    time.Time              // when logs of the lists were first followed; zero: never
+	known    map[ctlog.Hash]bool    // logs that the lists have named since then
 	tiles    *tileBook
 
 	relist chan struct{} // holds one: lists was replaced
@@ -52,10 +54,18 @@ type pastLog struct {
 	Info  ctlog.Info `json:"log"`
 	Lists []string   `json:"lists"`
 	Gone  time.Time  `json:"gone,omitzero"` // when it was first missing in the lists
+	Late  bool       `json:"late,omitzero"` // the lists did not name it when they were first followed
+}
+
+// fleetState is the content of followed.json.
+type fleetState struct {
+	Began time.Time `json:"began,omitzero"`
+	Known []string  `json:"known"` // log IDs in hex
+	Logs  []pastLog `json:"logs"`
 }
 
 func newFleet(c *Config, out *slog.Logger) *fleet {
-	return &fleet{c: c, out: out, dir: c.DataDir, hosts: newHosts(c), now: time.Now, followed: map[ctlog.Hash]choice{}, left: map[ctlog.Hash]pastLog{},
+	return &fleet{c: c, out: out, dir: c.DataDir, hosts: newHosts(c), now: time.Now, followed: map[ctlog.Hash]choice{}, left: map[ctlog.Hash]pastLog{}, known: map[ctlog.Hash]bool{},
 		relist: make(chan struct{}, 1), again: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
 
@@ -108,9 +118,14 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 
 // recall reads what the last life knew of logs.
 func (f *fleet) recall(out *slog.Logger) {
-	for _, past := range loadState[struct {
-		Logs []pastLog `json:"logs"`
-	}](f.dir, followedFile, out).Logs {
+	state := loadState[fleetState](f.dir, followedFile, out)
+	f.began = state.Began
+	for _, text := range state.Known {
+		if id, err := hex.DecodeString(text); err == nil && len(id) == len(ctlog.Hash{}) {
+			f.known[ctlog.Hash(id)] = true
+		}
+	}
+	for _, past := range state.Logs {
 		past.Info.ID = sha256.Sum256(past.Info.Key)
 		f.left[past.Info.ID] = past
 	}
@@ -159,7 +174,20 @@ func (f *fleet) choose(ctx context.Context, c *Config, lists *catalog.Catalog, b
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	return choiceOfLists(choices, listed, rules, c.Follow.Start, f.left, behind, f.now()), nil
+	choices = choiceOfLists(choices, listed, rules, c.Follow.Start, f.left, behind, f.now())
+	for i := range choices {
+		if ch := &choices[i]; !ch.Own && ch.Start.Now && f.late(ch.Info.ID) {
+			ch.Start = Start{Date: f.began, History: ch.Start.History}
+		}
+	}
+	return choices, nil
+}
+
+// late says whether the lists did not name a log when they were first
+// followed. "From now on" means from then on for such a log: a new shard is
+// older than the list that names it.
+func (f *fleet) late(id ctlog.Hash) bool {
+	return f.left[id].Late || !f.began.IsZero() && !f.known[id]
 }
 
 // choiceOfLists adds to choices what becomes of the logs of the lists, and of
@@ -217,6 +245,7 @@ func (f *fleet) note(choices []choice) {
 	f.mu.Lock()
 	f.followed = map[ctlog.Hash]choice{}
 	left := map[ctlog.Hash]pastLog{}
+	news := 0
 	for _, ch := range choices {
 		if !ch.Follow {
 			continue
@@ -225,7 +254,7 @@ func (f *fleet) note(choices []choice) {
 		if ch.Own {
 			continue
 		}
-		past := pastLog{Info: ch.Info, Lists: ch.Lists, Gone: f.left[ch.Info.ID].Gone}
+		past := pastLog{Info: ch.Info, Lists: ch.Lists, Gone: f.left[ch.Info.ID].Gone, Late: f.late(ch.Info.ID)}
 		switch {
 		case len(listed) == 0: // no list is there to miss it
 		case listed[ch.Info.ID]:
@@ -235,19 +264,32 @@ func (f *fleet) note(choices []choice) {
 		}
 		left[ch.Info.ID] = past
 	}
-	changed := !maps.EqualFunc(left, f.left, func(a, b pastLog) bool {
-		return a.Gone.Equal(b.Gone) && slices.Equal(a.Lists, b.Lists) && sameInfo(a.Info, b.Info)
+	if f.began.IsZero() && len(listed) > 0 {
+		f.began = f.now().UTC().Truncate(time.Second)
+	}
+	for id := range listed {
+		if !f.known[id] {
+			f.known[id] = true
+			news++
+		}
+	}
+	changed := news > 0 || !maps.EqualFunc(left, f.left, func(a, b pastLog) bool {
+		return a.Gone.Equal(b.Gone) && a.Late == b.Late && slices.Equal(a.Lists, b.Lists) && sameInfo(a.Info, b.Info)
 	})
 	f.left = left
+	state := fleetState{Began: f.began}
+	for id := range f.known {
+		state.Known = append(state.Known, hex.EncodeToString(id[:]))
+	}
 	f.mu.Unlock()
 	if !changed {
 		return
 	}
-	var logs []pastLog
+	slices.Sort(state.Known)
 	for _, id := range slices.SortedFunc(maps.Keys(left), func(a, b ctlog.Hash) int { return slices.Compare(a[:], b[:]) }) {
-		logs = append(logs, left[id])
+		state.Logs = append(state.Logs, left[id])
 	}
-	saveState(f.dir, followedFile, map[string]any{"logs": logs}, f.out)
+	saveState(f.dir, followedFile, state, f.out)
 }
 
 // vanished reports whether a followed log is in no list any more.

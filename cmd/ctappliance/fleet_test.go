@@ -253,6 +253,41 @@ func TestFleetFollowsANewList(t *testing.T) {
 	}
 }
 
+// "From now on" means from when the lists were first followed: a shard that
+// they name later is older than the list that names it. A log that was known,
+// and is chosen later, is followed from then on.
+func TestFleetLateLog(t *testing.T) {
+	logs := someLogs(t, "A", "B")
+	f := newTestFleet(t, "follow.exclude: [B]\n", logs)
+	began := f.began
+	if began.IsZero() {
+		t.Fatal("it is not known when the lists were first followed")
+	}
+	f.publish(append(logs, someLogs(t, "D")...))
+	f.refresh()
+	late := ingest.Request{Start: ingest.StartDate, Since: began, To: ingest.Forever}
+	if got := f.follow("D").Spans; len(got) != 1 || got[0] != late {
+		t.Errorf("D: %+v, want %+v", got, late)
+	}
+	now := ingest.Request{Start: ingest.StartNow, To: ingest.Forever}
+	if got := f.follow("A").Spans; len(got) != 1 || got[0] != now {
+		t.Errorf("A: %+v", got)
+	}
+	f.configure("")
+	f.restart()
+	for name, want := range map[string]ingest.Request{"A": now, "B": now, "D": late} {
+		if got := f.follow(name).Spans; len(got) != 1 || got[0].Start != want.Start || !got[0].Since.Equal(want.Since) {
+			t.Errorf("%s after a restart: %+v, want %+v", name, got, want)
+		}
+	}
+	// A start that is no now is nobody's but the user's.
+	f.configure("follow.start: zero\n")
+	f.restart()
+	if got := f.follow("D").Spans[0]; got != (ingest.Request{To: ingest.Forever}) {
+		t.Errorf("D from zero: %+v", got)
+	}
+}
+
 // A log that vanishes from the lists is followed until its backlog is copied,
 // over restarts, and then no longer.
 func TestFleetVanishedLog(t *testing.T) {
