@@ -149,7 +149,7 @@ scan:
 				f |= NameMany
 				break scan
 			}
-			a := attr{oid: typ, typ: dnTypes[string(typ.content(src))], first: first}
+			a := attr{oid: typ, typ: oids[knownOID(typ.content(src))].dn, first: first}
 			if !c.next(&a.value) || c.more() {
 				f |= NameOdd
 			}

@@ -343,18 +343,10 @@ func (p *parser) policies(v []byte) {
 		p.odd(in.flags)
 		name := oid.content(b)
 		p.addOID(name, at-len(row.Policies))
-		row.Validation = max(row.Validation, levels[string(name)])
+		row.Validation = max(row.Validation, oids[knownOID(name)].level)
 	}
 	p.odd(c.flags)
 	row.Policies = p.add(row.Policies, at)
-}
-
-// levels are the validation levels by the content octets of their policies.
-var levels = map[string]schema.Validation{
-	oidBytes(policyDV): schema.ValidationDV,
-	oidBytes(policyOV): schema.ValidationOV,
-	oidBytes(policyIV): schema.ValidationIV,
-	oidBytes(policyEV): schema.ValidationEV,
 }
 
 // infoAccess reads authorityInfoAccess: SEQUENCE OF { method, location }.

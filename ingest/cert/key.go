@@ -18,15 +18,14 @@ func (p *parser) signature(t *tbs) (string, schema.SigAlg) {
 	}
 	p.odd(c.flags)
 	b := oid.content(t.src)
+	if k := &oids[knownOID(b)]; k.sig != 0 {
+		return k.dotted, k.sig
+	}
 	s, ok := p.dotted(b)
 	if !ok {
 		p.odd(OIDOdd)
 	}
-	alg, ok := sigAlgs[string(b)]
-	if !ok {
-		alg = schema.SigOther
-	}
-	return s, alg
+	return s, schema.SigOther
 }
 
 // publicKey reads a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7, RFC 3279,
@@ -64,8 +63,8 @@ func (p *parser) publicKey(t *tbs) (key []byte) {
 	if row.KeyOID, ok = p.dotted(name); !ok {
 		p.odd(OIDOdd)
 	}
-	info, known := keyAlgs[string(name)]
-	if !known {
+	info := oids[knownOID(name)].key
+	if info.alg == schema.KeyUnknown {
 		row.KeyAlg = schema.KeyOther
 		p.odd(KeyOdd)
 		return key
@@ -86,7 +85,7 @@ func (p *parser) publicKey(t *tbs) (key []byte) {
 		if row.KeyOID, ok = p.dotted(params.content(src)); !ok {
 			p.odd(OIDOdd)
 		}
-		if row.KeyBits, ok = curves[string(params.content(src))]; !ok {
+		if row.KeyBits = oids[knownOID(params.content(src))].curve; row.KeyBits == 0 {
 			p.odd(KeyOdd)
 		}
 	case schema.KeyDSA:

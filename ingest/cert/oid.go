@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"encoding/binary"
 	"strconv"
 
 	"ctappliance/schema"
@@ -14,8 +15,8 @@ const maxOID = 128
 // gives ok false and the octets in hex behind "?", so that the column still
 // says something. The strings of common OIDs are shared.
 func (p *parser) dotted(b []byte) (s string, ok bool) {
-	if s, ok := oidNames[string(b)]; ok {
-		return s, true
+	if k := knownOID(b); k != 0 {
+		return oids[k].dotted, true
 	}
 	p.tmp, ok = appendDotted(p.tmp[:0], b)
 	return p.str(p.tmp), ok
@@ -123,21 +124,72 @@ type keyInfo struct {
 // sigInfo says what a signature algorithm OID means.
 type sigInfo = schema.SigAlg
 
+// oidInfo is all that is known of an object identifier; what does not concern
+// it is zero.
+type oidInfo struct {
+	octets string // its content octets
+	dotted string
+	key    keyInfo
+	sig    sigInfo
+	curve  uint16 // field size in bits
+	level  schema.Validation
+	dn     dnType
+}
+
 var (
-	oidNames  = map[string]string{} // content octets → dotted form
-	keyAlgs   = map[string]keyInfo{}
-	curves    = map[string]uint16{} // content octets → field size in bits
-	sigAlgs   = map[string]sigInfo{}
-	dnTypes   = map[string]dnType{}
+	oids      = make([]oidInfo, 1, maxKnownOIDs) // number → what is known of it; 0 is for unknown ones
+	oidSlots  [1 << oidBits]uint8                // hash → number, 0 for none
 	oidRSAKey = oidBytes("1.2.840.113549.1.1.1")
 )
 
+const (
+	maxKnownOIDs = 256
+	oidBits      = 11
+)
+
+// knownOID returns the number of an OID in oids, or 0. It compares a length and
+// a word or two, at one place: the table is so sparse that
+// a search ends at its first slot or soon after.
+func knownOID(b []byte) uint8 {
+	slot := oidSlot(b)
+	for {
+		k := oidSlots[slot]
+		if k == 0 || oids[k].octets == string(b) {
+			return k
+		}
+		slot = (slot + 1) % (1 << oidBits)
+	}
+}
+
+// oidSlot returns where in oidSlots the search for an OID begins: a hash of its
+// last eight octets, or of all if it has fewer than eight but those in between.
+func oidSlot(b []byte) uint {
+	var x uint64
+	switch n := len(b); {
+	case n >= 8:
+		x = binary.LittleEndian.Uint64(b[n-8:])
+	case n >= 4:
+		x = uint64(binary.LittleEndian.Uint32(b))<<32 | uint64(binary.LittleEndian.Uint32(b[n-4:]))
+	case n > 0:
+		x = uint64(b[0])<<16 | uint64(b[n/2])<<8 | uint64(b[n-1])
+	}
+	return uint(x * 0x9e3779b97f4a7c15 >> (64 - oidBits))
+}
+
 // The tables are filled once and only read afterwards.
 func init() {
-	known := func(oid string) string {
-		b := oidBytes(oid)
-		oidNames[b] = oid
-		return b
+	known := func(oid string) *oidInfo {
+		b := []byte(oidBytes(oid))
+		if k := knownOID(b); k != 0 {
+			return &oids[k]
+		}
+		slot := oidSlot(b)
+		for oidSlots[slot] != 0 {
+			slot = (slot + 1) % (1 << oidBits)
+		}
+		oidSlots[slot] = uint8(len(oids))
+		oids = append(oids, oidInfo{octets: string(b), dotted: oid})
+		return &oids[len(oids)-1]
 	}
 	for oid, k := range map[string]keyInfo{
 		"1.2.840.113549.1.1.1":    {schema.KeyRSA, 0},
@@ -151,7 +203,7 @@ func init() {
 		"2.16.840.1.101.3.4.3.18": {schema.KeyMLDSA, 0}, // ML-DSA-65
 		"2.16.840.1.101.3.4.3.19": {schema.KeyMLDSA, 0}, // ML-DSA-87
 	} {
-		keyAlgs[known(oid)] = k
+		known(oid).key = k
 	}
 	for oid, bits := range map[string]uint16{
 		"1.2.840.10045.3.1.1":   192, // P-192
@@ -165,7 +217,7 @@ func init() {
 		"1.3.36.3.3.2.8.1.1.13": 512,
 		"1.2.156.10197.1.301":   256, // SM2
 	} {
-		curves[known(oid)] = bits
+		known(oid).curve = bits
 	}
 	for oid, s := range map[string]sigInfo{
 		"1.2.840.113549.1.1.2":    schema.SigMD2RSA,
@@ -190,10 +242,10 @@ func init() {
 		"2.16.840.1.101.3.4.3.1":  schema.SigDSA,
 		"2.16.840.1.101.3.4.3.2":  schema.SigDSA,
 	} {
-		sigAlgs[known(oid)] = s
+		known(oid).sig = s
 	}
 	for oid, t := range dnTypeTable {
-		dnTypes[known(oid)] = t
+		known(oid).dn = t
 	}
 	for _, oid := range []string{
 		"2.5.29.9", "2.5.29.14", "2.5.29.15", "2.5.29.16", "2.5.29.17", "2.5.29.18", "2.5.29.19",
@@ -202,10 +254,13 @@ func init() {
 		"1.3.6.1.4.1.11129.2.4.2", "1.3.6.1.4.1.11129.2.4.3", precertSigningEKU,
 		"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9",
 		"1.3.6.1.4.1.311.20.2", "1.3.6.1.4.1.311.21.7", "1.3.6.1.4.1.311.21.10",
-		policyDV, policyOV, policyIV, policyEV,
 	} {
 		known(oid)
 	}
+	known(policyDV).level = schema.ValidationDV
+	known(policyOV).level = schema.ValidationOV
+	known(policyIV).level = schema.ValidationIV
+	known(policyEV).level = schema.ValidationEV
 }
 
 // The CA/Browser Forum's policy identifiers.
