@@ -74,6 +74,9 @@ func TestHardCap(t *testing.T) {
 	}
 	c = newOurs(Options{Start: 100}, 64, 1)
 	c.law.setLimits(c.zero, 10, 0)
+	if c.law.rate != 10 {
+		t.Errorf("%v/s after the cap was lowered to 10/s", c.law.rate)
+	}
 	if r := simulate(m, c, 1, nil); r.used > 1.005 || r.used < 0.98 {
 		t.Errorf("%.2f %% of the changed cap used", 100*r.used)
 	}
