@@ -174,7 +174,7 @@ func TestHybridFallsBack(t *testing.T) {
 				if end, _ := l.Plan(512, 2048, f.log.Size(), false); end == 768 {
 					t.Error("tiles are planned")
 				}
-				if why, until := TilesPaused(l); why == "" || until.Sub(time.Now()) != c.pause {
+				if why, until := TilesPaused(l); why == "" || time.Until(until) != c.pause {
 					t.Errorf("paused until %v: %q", until, why)
 				}
 				// One try after each pause, and longer pauses.
@@ -316,7 +316,7 @@ func TestProbeTiles(t *testing.T) {
 		{name: "elsewhere", f: good, bad: at("/tiles/", status(404)), candidates: []string{"http://localhost/tiles", "http://localhost/"}, url: "http://localhost/", requests: most + 1},
 		{name: "forbidden", f: none, bad: at("/tile/", status(403)), no: true, requests: 2},
 		{name: "a page for all", f: none, bad: at("/tile/", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }), no: true, requests: 2},
-		{name: "redirect", f: none, bad: at("/tile/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) }), no: true, requests: 2},
+		{name: "redirect", f: none, bad: at("/tile/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }), no: true, requests: 2},
 		{name: "another log's tiles", f: good, bad: at("/tile/", good.otherTile), no: true, requests: 3},
 		{name: "no issuers", f: good, bad: at("/issuer/", status(404)), no: true, requests: most},
 		{name: "another issuer", f: good, bad: at("/issuer/", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte{0x30, 0}) }), no: true, requests: most},
