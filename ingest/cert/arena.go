@@ -2,19 +2,21 @@ package cert
 
 import "strings"
 
-// stringArena builds the strings of one row in a few pieces of memory. What
+// stringArena builds strings in pieces of memory: of one row a few hundred
+// bytes, so a piece serves many rows, and lives as long as the last of them. What
 // it hands out is never written to again: a strings.Builder only appends, and
 // a piece that is full is left to the strings that point into it.
 //
 // The part since the last mark is kept in one piece, so that it can be handed
 // out as one string.
 type stringArena struct {
-	b strings.Builder
+	b     strings.Builder
+	piece int // bytes of a piece, unless one string needs more
 }
 
 const (
-	firstPiece = 512
-	nextPiece  = 1024
+	pieceSize = 8 << 10 // of the rows' strings
+	ownPiece  = 512     // of what lives longer than a row
 )
 
 // room makes sure that n more bytes fit into the piece, else begins another.
@@ -22,12 +24,8 @@ func (a *stringArena) room(n int) {
 	if a.b.Cap()-a.b.Len() >= n {
 		return
 	}
-	size := nextPiece
-	if a.b.Cap() == 0 {
-		size = firstPiece
-	}
 	a.b.Reset()
-	a.b.Grow(max(n, size))
+	a.b.Grow(max(n, a.piece))
 }
 
 // mark begins a string that is likely to need about n bytes, and returns its
@@ -92,13 +90,26 @@ func (a *stringArena) escaped(v []byte) bool {
 // begin starts a list of strings, about n of them, and returns its place.
 func (p *parser) begin(n int) int {
 	if cap(p.slab)-len(p.slab) < n {
-		p.slab = make([]string, 0, max(n, slabSize))
+		p.slab = make([]string, 0, max(n, p.slabSize))
 	}
 	return len(p.slab)
 }
 
-// slabSize is how many strings the lists of an ordinary row need together.
-const slabSize = 32
+// The lists of an ordinary row need some twenty strings together, those of a
+// final certificate two SCTs.
+const (
+	slabSize = 512
+	ownSlab  = 32 // of what lives longer than a row
+	sctSlab  = 64
+)
+
+// private gives the parser memory that no row shares, for what lives longer
+// than rows do. The function that it returns undoes it.
+func (p *parser) private() (undo func()) {
+	strings, slab, size := p.strings, p.slab, p.slabSize
+	p.strings, p.slab, p.slabSize = &stringArena{piece: ownPiece}, nil, ownSlab
+	return func() { p.strings, p.slab, p.slabSize = strings, slab, size }
+}
 
 // list ends the list that began at at. Its capacity is cut, so that appending
 // to it never touches its neighbour.

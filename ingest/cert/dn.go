@@ -70,40 +70,36 @@ type attr struct {
 
 // name reads an RDNSequence (RFC 5280 section 4.1.2.4) given as its element.
 // It takes every attribute of every RDN; a part that is no attribute is left
-// out and flagged. Issuer names repeat endlessly, so short ones come from a
-// cache by their bytes: equal bytes give equal values.
+// out and flagged.
 func (p *parser) name(src []byte, e *elem, dst *schema.Name) {
-	if c, ok := p.names[string(e.full(src))]; ok {
-		*dst = c.name
-		dst.Raw = e.full(src)
-		p.flags |= c.flags
-		return
-	}
-	f := p.decodeName(src, e, dst)
-	p.flags |= f
+	p.flags |= p.decodeName(src, e, dst)
 }
 
-// cachedName is name, and remembers the result.
+// cachedName is name for issuers, whose names repeat endlessly: short ones come
+// from a cache by their bytes.
 func (p *parser) cachedName(src []byte, e *elem, dst *schema.Name) {
-	if len(e.full(src)) > maxCachedName {
+	full := e.full(src)
+	if len(full) > maxCachedName {
 		p.name(src, e, dst)
 		return
 	}
-	if _, ok := p.names[string(e.full(src))]; !ok {
+	c, ok := p.names[string(full)]
+	if !ok {
 		if len(p.names) >= maxCachedNames {
 			clear(p.names)
 		}
 		// The cached name outlives this row, so it must not share the
-		// row's string memory.
-		text, slab := p.strings, p.slab
-		p.strings, p.slab = new(stringArena), nil
-		var c cachedDN
+		// row's memory.
+		undo := p.private()
+		c = new(cachedDN)
 		c.flags = p.decodeName(src, e, &c.name)
 		c.name.Raw = nil
-		p.names[string(e.full(src))] = c
-		p.strings, p.slab = text, slab
+		p.names[string(full)] = c
+		undo()
 	}
-	p.name(src, e, dst)
+	*dst = c.name
+	dst.Raw = full
+	p.flags |= c.flags
 }
 
 const (

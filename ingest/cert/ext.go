@@ -2,6 +2,7 @@ package cert
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"ctappliance/schema"
 )
@@ -48,8 +49,13 @@ func (p *parser) extensions(t *tbs) {
 		p.odd(ExtEmpty)
 		return
 	}
-	seen := 0
-	at := p.begin(12)
+	// What the values say is read after all identifiers are: each list needs
+	// its strings side by side. refs are the values of the first maxExtensions,
+	// rest is where those begin that are beyond.
+	refs, rest := p.refs[:0], uint32(0)
+	var known [maxKnownOIDs / 64]uint64 // by number: has been seen
+	strange := false                    // an extension is of no known identifier
+	at := p.begin(16)
 	var e, oid, value elem
 	c := t.in(&t.exts)
 	for c.more() {
@@ -77,30 +83,48 @@ func (p *parser) extensions(t *tbs) {
 			p.odd(ExtBad)
 		}
 		if len(p.slab)-at < maxExtensions {
-			s, sane := p.dotted(name)
-			if !sane {
-				p.odd(OIDOdd)
-			}
-			for _, o := range p.slab[at:] {
-				if o == s {
+			if k := knownOID(name); k != 0 {
+				if known[k/64]&(1<<(k%64)) != 0 {
 					p.odd(ExtDup)
 				}
+				known[k/64] |= 1 << (k % 64)
+				p.slab = append(p.slab, oids[k].dotted)
+			} else {
+				s, sane := p.dotted(name)
+				if !sane {
+					p.odd(OIDOdd)
+				}
+				if strange && slices.Contains(p.slab[at:], s) {
+					p.odd(ExtDup)
+				}
+				strange = true
+				p.slab = append(p.slab, s)
 			}
-			p.slab = append(p.slab, s)
 		} else {
 			p.odd(ListMany)
 		}
-		if !ok || value.tag != tagOctets {
+		switch {
+		case !ok || value.tag != tagOctets:
 			p.lost(ExtBad, "extensions: extension without a value")
+		case len(refs) < maxExtensions:
+			refs = append(refs, extRef{oid, value})
+		case rest == 0:
+			rest = e.at
 		}
 	}
 	p.odd(c.flags)
 	row.Extensions = p.list(at)
+	p.refs = refs
 
-	// The lists inside the extensions are built after the list of the
-	// extensions, since each needs its strings side by side.
-	c = t.in(&t.exts)
-	for c.next(&e) {
+	seen := 0
+	for i := range refs {
+		r := &refs[i]
+		p.extension(r.oid.content(t.src), r.value.content(t.src), &seen)
+	}
+	if rest == 0 {
+		return
+	}
+	for c.at = rest; c.next(&e); {
 		in := c.in(&e)
 		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
 			continue
@@ -113,6 +137,11 @@ func (p *parser) extensions(t *tbs) {
 			p.extension(oid.content(t.src), value.content(t.src), &seen)
 		}
 	}
+}
+
+// extRef is an extension that has a value, as places in the certificate.
+type extRef struct {
+	oid, value elem
 }
 
 // extension reads the value of one extension into its columns.
@@ -469,8 +498,12 @@ func (p *parser) sctList(v []byte) {
 	if len(b) == 0 {
 		p.odd(SCTBad)
 	}
-	// Bound before allocating: an SCT is at least 47 bytes.
-	scts := make([]schema.SCT, 0, min(len(b)/47+1, maxSCTs))
+	// Bound before allocating: one that is listed takes at least 45 bytes, so
+	// scts never moves.
+	if n := min(len(b)/45, maxSCTs); cap(p.scts)-len(p.scts) < n {
+		p.scts = make([]schema.SCT, 0, max(n, sctSlab))
+	}
+	scts := p.scts[len(p.scts):]
 	for len(b) > 0 {
 		if len(b) < 2 {
 			p.lost(SCTBad, "SCT list: broken off")
@@ -495,7 +528,8 @@ func (p *parser) sctList(v []byte) {
 		}
 	}
 	if p.row.SCTs == nil {
-		p.row.SCTs = scts
+		p.scts = p.scts[:len(p.scts)+len(scts)]
+		p.row.SCTs = slices.Clip(scts)
 	} else {
 		p.row.SCTs = append(p.row.SCTs, scts...)
 	}

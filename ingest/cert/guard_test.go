@@ -73,8 +73,8 @@ func TestHugeLengths(t *testing.T) {
 // TestNameCacheIsBounded: issuers' names are remembered up to a number and a
 // length, in memory of their own.
 func TestNameCacheIsBounded(t *testing.T) {
-	p := &parser{sum: sha256.New(), names: map[string]cachedDN{}, row: new(schema.Row)}
-	p.strings = &p.arena
+	p := newParser()
+	p.row = new(schema.Row)
 	nameOf := func(text string) ([]byte, *elem) {
 		var e elem
 		c := cur{b: name(cn(tagUTF8, text))}
@@ -135,5 +135,85 @@ func TestRoomForNames(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; len(row.DNSNames) != maxSANs || took > 1<<20 {
 		t.Errorf("%d names took %d bytes", len(row.DNSNames), took)
+	}
+}
+
+// TestSmallSCTs: lists of the smallest SCTs there are find room, and rows that
+// share it stay apart.
+func TestSmallSCTs(t *testing.T) {
+	var rows []*schema.Row
+	for n := 1; n <= maxSCTs; n++ {
+		list := make([]byte, 2, 2+45*n)
+		list[0], list[1] = byte(45*n>>8), byte(45*n)
+		for i := range n {
+			list = append(list, 0, 43, 0)
+			list = append(list, bytes.Repeat([]byte{byte(n), byte(i)}, 21)...)
+		}
+		rows = append(rows, parseX509(spec{exts: [][]byte{ext("1.3.6.1.4.1.11129.2.4.2", tlv(tagOctets, list))}}.cert()))
+	}
+	for i, row := range rows {
+		if len(row.SCTs) != i+1 || cap(row.SCTs) != i+1 {
+			t.Fatalf("%d of %d SCTs, %s", len(row.SCTs), i+1, row.Error)
+		}
+		for j, s := range row.SCTs {
+			if s.LogID[0] != byte(i+1) || s.LogID[1] != byte(j) {
+				t.Fatalf("SCT %d of %d is of log %x", j, i+1, s.LogID)
+			}
+		}
+	}
+}
+
+// TestSteadyMemory: an ordinary entry takes no memory of its own, but every so
+// many take a piece together.
+func TestSteadyMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("sync.Pool forgets at random under the race detector")
+	}
+	in := goldenEntries(t)["dv-precert"]
+	var row schema.Row
+	if n := testing.AllocsPerRun(1000, func() { Parse(in, &row) }); n != 0 {
+		t.Errorf("%v allocations per entry", n)
+	}
+}
+
+// TestIssuersOwnMemory: what is kept of a chain certificate does not hold on to
+// the memory of rows.
+func TestIssuersOwnMemory(t *testing.T) {
+	old := parsers.New
+	defer func() { parsers.New = old }()
+	for parsers.Get() != nil {
+		parsers.New = nil
+	}
+	p := newParser()
+	parsers.New = func() any { return p }
+	if out := ParseIssuer(spec{subject: name(cn(tagUTF8, "an issuer"))}.cert()); out.Subject.Text != "CN=an issuer" {
+		t.Fatalf("%+v", out.Subject)
+	}
+	if p.arena.len() != 0 || len(p.slab) != 0 {
+		t.Errorf("it shares %d bytes and %d strings", p.arena.len(), len(p.slab))
+	}
+	if p.strings != &p.arena || p.slabSize != slabSize {
+		t.Error("rows go on with the issuer's memory")
+	}
+}
+
+// TestKnownOIDs: every known identifier is found, and no number stands for two.
+func TestKnownOIDs(t *testing.T) {
+	if len(oids) > maxKnownOIDs {
+		t.Fatalf("%d identifiers do not fit a byte", len(oids))
+	}
+	for i := 1; i < len(oids); i++ {
+		o := &oids[i]
+		if k := knownOID([]byte(o.octets)); int(k) != i {
+			t.Errorf("%s is number %d, found as %d", o.dotted, i, k)
+		}
+		if got, ok := appendDotted(nil, []byte(o.octets)); !ok || string(got) != o.dotted {
+			t.Errorf("%s is written %s", o.dotted, got)
+		}
+	}
+	for _, b := range []string{"", "\x00", "\x55", "\x55\x1d", "\x55\x1d\x11\x00", oidAIA + "\x01"} {
+		if k := knownOID([]byte(b)); k != 0 {
+			t.Errorf("%x is found as %s", b, oids[k].dotted)
+		}
 	}
 }

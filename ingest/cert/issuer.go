@@ -28,6 +28,7 @@ func ParseIssuer(der []byte) (out schema.Issuer) {
 	if testHookParse != nil {
 		testHookParse(nil)
 	}
+	defer p.private()() // issuers are kept for long
 	var row schema.Row
 	row.PathLen = -1
 	p.row = &row

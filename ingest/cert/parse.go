@@ -63,28 +63,36 @@ type parser struct {
 	flags   Flag
 	problem string // why a column could not be filled; the first reason
 
-	strings *stringArena
-	arena   stringArena
-	slab    []string
-	tmp     []byte
-	attrs   []attr
-	segs    [maxDrops + 7][]byte
-	dates   [2 + 2*17]byte
-	heads   [16]byte // three headers of at most five octets
-	sum     hash.Hash
-	names   map[string]cachedDN
+	strings  *stringArena
+	arena    stringArena
+	slab     []string
+	slabSize int // strings of a slab, unless one list needs more
+	scts     []schema.SCT
+	refs     []extRef
+	tmp      []byte
+	attrs    []attr
+	segs     [maxDrops + 7][]byte
+	dates    [2 + 2*17]byte
+	heads    [16]byte // three headers of at most five octets
+	sum      hash.Hash
+	names    map[string]*cachedDN
 }
 
 var parsers = sync.Pool{New: func() any {
-	p := &parser{sum: sha256.New(), names: map[string]cachedDN{}}
-	p.strings = &p.arena
-	return p
+	return newParser()
 }}
 
-// release gives the parser back, without what belongs to the row.
+func newParser() *parser {
+	p := &parser{sum: sha256.New(), names: map[string]*cachedDN{}, slabSize: slabSize}
+	p.arena.piece = pieceSize
+	p.strings = &p.arena
+	return p
+}
+
+// release gives the parser back, without what belongs to the row. What is left
+// of the memory that strings and lists are cut from is for the next row.
 func (p *parser) release() {
-	p.row, p.flags, p.problem, p.slab = nil, 0, "", nil
-	p.arena.b.Reset()
+	p.row, p.flags, p.problem = nil, 0, ""
 	clear(p.attrs[:cap(p.attrs)])
 	clear(p.segs[:])
 	if cap(p.tmp) > 64<<10 {
@@ -241,7 +249,6 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 		refuse(in, row, p.flags, why)
 		return
 	}
-	p.strings.room(min(len(env.cert)/2, 4<<10)) // what an ordinary certificate needs
 	p.fill(&c.tbs)
 
 	if env.typ == schema.X509Entry {
