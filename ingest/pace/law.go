@@ -44,10 +44,9 @@ const (
 	creditDear = 0.0006 // the same where a refusal blocks
 	creditMost = 4.0
 	debtMost   = 100.0
-	debtReact  = 10.0 // of the past, that a reaction leaves
 	debtDear   = 300.0
 	debtSearch = 2.0  // where a refusal blocks, in the first search
-	debtAgain  = 2.0  // debtReact where a refusal blocks
+	debtAgain  = 2.0  // of the past, that a reaction leaves where refusals block
 	idleShare  = 0.02 // share of time that blocks may cost
 
 	// The way back.
@@ -284,12 +283,12 @@ func (l *law) timed(took float64) {
 func (l *law) answer(now time.Time, t tag) {
 	l.timed(now.Sub(t.at).Seconds())
 	l.share *= 1 - 1.0/1000
-	l.score = max(0, l.score-max(tolerance, 1.2*l.noise))
+	l.score = max(0, l.score-max(tolerance, l.noise))
 	pay := credit
 	if l.dear() {
 		pay = creditDear
 	}
-	l.credit = min(l.credit+pay+l.noise, creditMost)
+	l.credit = min(l.credit+pay+l.noise/2, creditMost)
 	l.healthy(now)
 	if !l.trouble.IsZero() && t.at.After(l.trouble) {
 		l.admitted++

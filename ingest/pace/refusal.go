@@ -82,8 +82,6 @@ func (l *law) react(now time.Time, t tag) {
 	held, probing, first := l.lo, l.gain > 0, l.startup
 	if l.dear() {
 		l.credit = max(l.credit, -debtAgain)
-	} else {
-		l.credit = max(l.credit, -debtReact)
 	}
 	if l.trouble.IsZero() {
 		l.trouble, l.admitted = t.at, 0
