@@ -80,7 +80,7 @@ func (l *law) turn(alone bool) {
 // react lowers the rate: the one at which t was launched is too high.
 func (l *law) react(now time.Time, t tag) {
 	held, probing, first := l.lo, l.gain > 0, l.startup
-	if l.dear() {
+	if l.dear() && !l.settled {
 		l.credit = max(l.credit, -debtAgain)
 	}
 	if l.trouble.IsZero() {
