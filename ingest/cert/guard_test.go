@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -215,5 +216,124 @@ func TestKnownOIDs(t *testing.T) {
 		if k := knownOID([]byte(b)); k != 0 {
 			t.Errorf("%x is found as %s", b, oids[k].dotted)
 		}
+	}
+}
+
+// TestPlainUTCTime: the short way with dates says what the long one does, or
+// nothing.
+func TestPlainUTCTime(t *testing.T) {
+	read := 0
+	check := func(b []byte) {
+		got, ok := plainUTCTime(b)
+		// Lower-case z ends a date of the same digits that only the long way reads.
+		want, f, dated := parseTime(tagUTCTime, append(slices.Clone(b[:12]), 'z'))
+		if f &^= TimeOdd; want != got && ok || ok != (dated && f == TimeBad && digits(b) == 12 && inRange(b)) {
+			t.Errorf("%q is %d, %v; the long way %d, %v, %v", b, got, ok, want, f, dated)
+		}
+		if ok {
+			read++
+		}
+	}
+	for _, at := range []int{0, 2, 4, 6, 8, 10} { // every pair of bytes at each place
+		for i := range 1 << 16 {
+			b := []byte("240229101112Z")
+			b[at], b[at+1] = byte(i), byte(i>>8)
+			check(b)
+		}
+	}
+	if read != 25+12+29+24+60+60 {
+		t.Errorf("%d dates are read", read)
+	}
+}
+
+// inRange is for the digits of TestPlainUTCTime: one pair differs from 24-02-29
+// 10:11:12.
+func inRange(b []byte) bool {
+	n := func(i int) int { return number(b[i : i+2]) }
+	leap := n(0)%4 == 0
+	days := []int{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+	return n(2) >= 1 && n(2) <= 12 && n(4) >= 1 && n(4) <= days[n(2)-1] && (leap || n(2) != 2 || n(4) < 29) &&
+		n(6) < 24 && n(8) < 60 && n(10) < 60
+}
+
+// TestIsPoisoned: where the short way says that a precertificate fits its leaf,
+// the long one says so too; and the usual precertificate needs the short one
+// only.
+func TestIsPoisoned(t *testing.T) {
+	both := func(leafTBS, precert []byte) (short, long bool) {
+		p := newParser()
+		p.row = new(schema.Row)
+		var c, pre certificate
+		var e elem
+		var f Flag
+		c.tbs.read(leafTBS, &p.flags)
+		if !c.tbs.hasSerial() || pre.open(precert, &e, &f) != "" {
+			return false, false
+		}
+		p.fill(&c.tbs)
+		short = p.isPoisoned(precert, &e, &c.tbs)
+		pre.tbs.split(precert, &e, &f)
+		pre.tbs.scanExtensions()
+		return short, pre.tbs.poison && p.equalTBS(&pre.tbs, dropPoison, leafTBS)
+	}
+	a, b, c := ext("1.2.1", []byte("aaaa")), ext("1.2.2", []byte("bbbb")), ext("1.2.3", []byte("cccc"))
+	tbs := spec{exts: [][]byte{a, b}}.tbs()
+	content := func(tbs []byte) []byte {
+		var e elem
+		r := cur{b: tbs}
+		if !r.next(&e) {
+			t.Fatal("no element")
+		}
+		return e.content(tbs)
+	}
+	body := content(tbs)
+	// padded has a length of one octet too many around its extensions.
+	at := bytes.LastIndexByte(body, 0xa3)
+	padded := tlv(tagSeq, body[:at], []byte{0xa3, 0x81}, body[at+1:])
+	behind := tlv(tagSeq, body, tlv(0x82, []byte{0}))
+	for _, k := range []struct {
+		name          string
+		leaf, precert []byte
+		short, long   bool
+	}{
+		{"first", tbs, spec{exts: [][]byte{poisonExt, a, b}}.cert(), true, true},
+		{"between", tbs, spec{exts: [][]byte{a, poisonExt, b}}.cert(), true, true},
+		{"last", tbs, spec{exts: [][]byte{a, b, poisonExt}}.cert(), true, true},
+		{"twice", tbs, spec{exts: [][]byte{poisonExt, a, poisonExt, b}}.cert(), false, true},
+		{"not at all", tbs, spec{exts: [][]byte{a, b}}.cert(), false, false},
+		{"in the leaf too", spec{exts: [][]byte{a, poisonExt, b}}.tbs(), spec{exts: [][]byte{a, poisonExt, poisonExt, b}}.cert(), false, false},
+		{"another before it", tbs, spec{exts: [][]byte{c, poisonExt, b}}.cert(), false, false},
+		{"another behind it", tbs, spec{exts: [][]byte{a, poisonExt, c}}.cert(), false, false},
+		{"another subject", tbs, spec{subject: name(cn(tagUTF8, "other")), exts: [][]byte{a, poisonExt, b}}.cert(), false, false},
+		{"another serial", tbs, spec{serial: unhex("020109"), exts: [][]byte{a, poisonExt, b}}.cert(), false, false},
+		{"padded leaf", padded, spec{exts: [][]byte{a, poisonExt, b}}.cert(), false, false},
+		{"within a value", spec{exts: [][]byte{a, ext("1.2.9", []byte{})}}.tbs(), spec{exts: [][]byte{a, ext("1.2.9", poisonExt)}}.cert(), false, false},
+		{"bytes behind the leaf", append(slices.Clone(tbs), 0), spec{exts: [][]byte{a, poisonExt, b}}.cert(), false, false},
+		{"element behind the leaf's", behind, spec{exts: [][]byte{a, poisonExt, b}}.cert(), false, false},
+	} {
+		if short, long := both(k.leaf, k.precert); short != k.short || long != k.long {
+			t.Errorf("%s: short %v, long %v, want %v and %v", k.name, short, long, k.short, k.long)
+		}
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	precert := spec{exts: [][]byte{a, poisonExt, b}}.cert()
+	shift := bytes.Index(precert, body[:20]) - (len(tbs) - len(body))
+	fits := 0
+	for range 20_000 {
+		l, p := slices.Clone(tbs), slices.Clone(precert)
+		at, v := r.IntN(len(l)), byte(r.Uint32())
+		if l[at] = v; at+shift > 0 && at+shift < len(p) && r.IntN(4) > 0 {
+			p[at+shift] = v
+		}
+		short, long := both(l, p)
+		if short && !long {
+			t.Fatalf("%x fits %x by the short way only", p, l)
+		}
+		if short {
+			fits++
+		}
+	}
+	if fits == 0 {
+		t.Error("no mutant fits")
 	}
 }

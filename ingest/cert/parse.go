@@ -3,8 +3,8 @@ package cert
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"hash"
 	"sync"
 
 	"ctappliance/schema"
@@ -74,7 +74,6 @@ type parser struct {
 	segs     [maxDrops + 7][]byte
 	dates    [2 + 2*17]byte
 	heads    [16]byte // three headers of at most five octets
-	sum      hash.Hash
 	names    map[string]*cachedDN
 }
 
@@ -83,7 +82,7 @@ var parsers = sync.Pool{New: func() any {
 }}
 
 func newParser() *parser {
-	p := &parser{sum: sha256.New(), names: map[string]*cachedDN{}, slabSize: slabSize}
+	p := &parser{names: map[string]*cachedDN{}, slabSize: slabSize}
 	p.arena.piece = pieceSize
 	p.strings = &p.arena
 	return p
@@ -171,9 +170,7 @@ func (e *envelope) read(leaf []byte) (Flag, string) {
 	if leaf[0] != 0 || leaf[1] != 0 {
 		return UnknownLeaf, "leaf: unknown version or leaf type"
 	}
-	for _, b := range leaf[2:10] {
-		e.timestamp = e.timestamp<<8 | uint64(b)
-	}
+	e.timestamp = binary.BigEndian.Uint64(leaf[2:])
 	rest := leaf[12:]
 	switch uint16(leaf[10])<<8 | uint16(leaf[11]) {
 	case 0:
@@ -311,18 +308,24 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 	}
 	row.Fingerprint = p.sha256(in.Precert)
 	var pre certificate
+	var e elem
 	var f Flag // the leaf's flags say enough
-	if why := pre.read(in.Precert, &f); why != "" {
+	if why := pre.open(in.Precert, &e, &f); why != "" {
 		p.odd(PrecertBad)
 		return
 	}
+	p.odd(f & TrailingData)
+	c.sigAlg, c.outer = pre.sigAlg, pre.outer
+	if p.isPoisoned(in.Precert, &e, &c.tbs) {
+		row.Poison = true
+		return
+	}
+	pre.tbs.split(in.Precert, &e, &f)
 	pre.tbs.scanExtensions()
 	row.Poison = pre.tbs.poison
 	if !row.Poison {
 		p.odd(PoisonOdd)
 	}
-	p.odd(f & TrailingData)
-	c.sigAlg, c.outer = pre.sigAlg, pre.outer
 	if !p.equalTBS(&pre.tbs, dropPoison, leafTBS) {
 		p.odd(TBSDiffers)
 	}

@@ -15,6 +15,16 @@ type certificate struct {
 
 // read takes DER bytes apart. It returns why they are no certificate, or "".
 func (c *certificate) read(der []byte, f *Flag) string {
+	var t elem
+	if why := c.open(der, &t, f); why != "" {
+		return why
+	}
+	c.tbs.split(der, &t, f)
+	return ""
+}
+
+// open is read without what is in the TBSCertificate, t.
+func (c *certificate) open(der []byte, t *elem, f *Flag) string {
 	r := cur{b: der}
 	var e elem
 	ok := r.next(&e)
@@ -28,8 +38,8 @@ func (c *certificate) read(der []byte, f *Flag) string {
 		*f |= TrailingData
 	}
 	in := r.in(&e)
-	var t, sig elem
-	if !in.next(&t) || t.tag != tagSeq {
+	var sig elem
+	if !in.next(t) || t.tag != tagSeq {
 		*f |= r.flags | in.flags
 		return "certificate: tbsCertificate is not a SEQUENCE"
 	}
@@ -42,7 +52,7 @@ func (c *certificate) read(der []byte, f *Flag) string {
 	}
 	c.outer = c.sigAlg.full(der)
 	*f |= r.flags | in.flags
-	return c.tbs.split(der, &t, f)
+	return ""
 }
 
 // tbs is a TBSCertificate taken apart; what is absent is an unset element.
@@ -102,12 +112,13 @@ func (t *tbs) read(der []byte, f *Flag) string {
 		*f |= TrailingData
 	}
 	*f |= r.flags
-	return t.split(der, &e, f)
+	t.split(der, &e, f)
+	return ""
 }
 
 // split finds the fields of a TBSCertificate by their order and tags. It goes
 // as far as it can.
-func (t *tbs) split(src []byte, e *elem, f *Flag) string {
+func (t *tbs) split(src []byte, e *elem, f *Flag) {
 	t.src, t.self = src, *e
 	c := cur{b: src[:e.stop], at: e.body}
 	var x elem
@@ -116,6 +127,7 @@ func (t *tbs) split(src []byte, e *elem, f *Flag) string {
 		t.version = x
 		more = c.next(&x)
 	}
+	// The fields that must be there, in their order.
 	// The fields that must be there, in their order.
 	fields := [...]*elem{&t.serial, &t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki}
 	for i, dst := range fields {
@@ -153,7 +165,6 @@ func (t *tbs) split(src []byte, e *elem, f *Flag) string {
 		t.stray = true
 	}
 	*f |= c.flags
-	return ""
 }
 
 // fieldTags are those of serial number to public key.
@@ -294,15 +305,54 @@ func (p *parser) logDates(t *tbs) []byte {
 // poison and SCT list, its dates as logs write them): the same for a
 // precertificate and the certificate that it became.
 func (p *parser) tbsID(keyHash schema.Hash, t *tbs) (id [16]byte) {
-	p.sum.Reset()
-	p.tmp = append(p.tmp[:0], keyHash[:]...)
-	p.sum.Write(p.tmp)
+	b := append(p.tmp[:0], keyHash[:]...)
 	for _, s := range p.segments(t, dropPoison|dropSCTs, p.logDates(t)) {
-		p.sum.Write(s)
+		b = append(b, s...)
 	}
-	p.tmp = p.sum.Sum(p.tmp[:0])
-	copy(id[:], p.tmp)
+	p.tmp = b
+	h := p.sha256(b)
+	copy(id[:], h[:])
 	return id
+}
+
+// poisonExtension is the poison as RFC 6962 section 3.1 and DER want it:
+// critical, an ASN.1 NULL.
+const poisonExtension = "\x30\x13\x06\x0a" + oidPoison + "\x01\x01\xff\x04\x02\x05\x00"
+
+// isPoisoned reports whether the element e of der is the leaf's TBSCertificate,
+// in DER, with [poisonExtension] put between two of its extensions, or
+// before or behind them. It looks at bytes only: what was found well-formed in
+// the leaf is so in what equals it. False says nothing; [parser.equalTBS] does.
+func (p *parser) isPoisoned(der []byte, e *elem, leaf *tbs) bool {
+	n := leaf.wrap.at - leaf.self.body
+	if p.flags&(NonMinLen|BER) != 0 || leaf.extsBad || leaf.poison || leaf.drops >= maxDrops ||
+		!leaf.exts.read() || leaf.wrap.end != leaf.self.stop || int(leaf.self.end) != len(leaf.src) ||
+		e.stop-e.body < n || !bytes.Equal(der[e.body:e.body+n], leaf.src[leaf.self.body:leaf.wrap.at]) {
+		return false
+	}
+	var wrap, list elem
+	c := cur{b: der[:e.stop], at: e.body + n}
+	if !c.next(&wrap) || wrap.tag != 0xa3 || c.more() {
+		return false
+	}
+	in := c.in(&wrap)
+	if !in.next(&list) || list.tag != tagSeq || in.more() {
+		return false
+	}
+	exts, want := list.content(der), leaf.exts.content(leaf.src)
+	if len(exts) != len(want)+len(poisonExtension) {
+		return false
+	}
+	for walk := (cur{b: exts}); walk.more(); {
+		at := int(walk.at)
+		if rest := exts[at:]; len(rest) >= len(poisonExtension) && string(rest[:len(poisonExtension)]) == poisonExtension {
+			return bytes.Equal(exts[:at], want[:at]) && bytes.Equal(rest[len(poisonExtension):], want[at:])
+		}
+		if !walk.next(&list) {
+			return false
+		}
+	}
+	return false
 }
 
 // equalTBS reports whether t without the extensions of the kinds is want.

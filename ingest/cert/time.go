@@ -1,5 +1,7 @@
 package cert
 
+import "encoding/binary"
+
 // Years that a GeneralizedTime can express; what an offset carries beyond is
 // clamped to them.
 const (
@@ -15,6 +17,11 @@ const (
 // that are out of range (month 13, 30 February, second 60) are clamped and
 // flagged TimeBad. ok is false for what is no date at all.
 func parseTime(tag byte, b []byte) (seconds int64, f Flag, ok bool) {
+	if tag == tagUTCTime && len(b) == len("060102150405Z") && b[12] == 'Z' {
+		if t, ok := plainUTCTime(b); ok {
+			return t, 0, true
+		}
+	}
 	yearDigits := 2
 	switch tag {
 	case tagUTCTime:
@@ -95,6 +102,32 @@ func parseTime(tag byte, b []byte) (seconds int64, f Flag, ok bool) {
 		t, f = maxTime, f|TimeBad
 	}
 	return t, f, true
+}
+
+// plainUTCTime reads "YYMMDDhhmmssZ", the form of nearly all dates there are.
+// ok is false where a digit is none, or a part out of range.
+func plainUTCTime(b []byte) (seconds int64, ok bool) {
+	const zeros = 0x3030303030303030
+	x := binary.LittleEndian.Uint64(b) ^ zeros             // year, month, day, hour
+	y := uint64(binary.LittleEndian.Uint32(b[8:])) ^ zeros // minute, second, and "0000"
+	y &= 1<<32 - 1
+	// A byte is a digit if it has no high bits, and still none after adding 6.
+	const high, six = 0xf0f0f0f0f0f0f0f0, 0x0606060606060606
+	if (x|y|(x+six)|(y+six))&high != 0 {
+		return 0, false
+	}
+	x, y = x*10+x>>8, y*10+y>>8 // two digits each in the first byte of a pair
+	year, month, day, hour := int(byte(x)), int(byte(x>>16)), int(byte(x>>32)), int(byte(x>>48))
+	minute, second := int(byte(y)), int(byte(y>>16))
+	if year >= 50 {
+		year += 1900
+	} else {
+		year += 2000
+	}
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return 0, false
+	}
+	return civil(year, month, day)*86400 + int64(hour*3600+minute*60+second), true
 }
 
 // digits returns how many decimal digits b begins with.
