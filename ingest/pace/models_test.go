@@ -134,7 +134,6 @@ type world struct {
 	*model
 	rng         *rand.Rand
 	nextForeign float64
-	burstFrom   float64
 	serving     int
 	freeAt      float64 // of a server with a capacity
 	served      int
