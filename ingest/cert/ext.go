@@ -166,19 +166,19 @@ func (p *parser) extension(oid, v []byte, seen *int) {
 			p.crlPoints(v)
 		case cePolicies:
 			bit = seenPolicies
-			p.policies(v)
+			p.remembered(kindPolicies, v)
 		case ceAKI:
 			bit = seenAKI
 			p.authorityKeyID(v)
 		case ceEKU:
 			bit = seenEKU
-			p.extKeyUsage(v)
+			p.remembered(kindEKU, v)
 		}
 	} else {
 		switch string(oid) {
 		case oidAIA:
 			bit = seenAIA
-			p.infoAccess(v)
+			p.remembered(kindAIA, v)
 		case oidSCTList:
 			bit = seenSCTs
 			p.sctList(v)

@@ -337,3 +337,60 @@ func TestIsPoisoned(t *testing.T) {
 		t.Error("no mutant fits")
 	}
 }
+
+// TestRemembered: values of extensions are remembered up to a number and a
+// length, in memory of their own, and those that are odd are not.
+func TestRemembered(t *testing.T) {
+	p := newParser()
+	read := func(v []byte) *schema.Row {
+		p.row, p.flags, p.problem = new(schema.Row), 0, ""
+		p.remembered(kindEKU, v)
+		return p.row
+	}
+	for round := range 2 {
+		for i := range 4 * maxRemembered {
+			want := fmt.Sprint("1.2.3.", i)
+			if row := read(tlv(tagSeq, oid(want))); len(row.ExtKeyUsage) != 1 || row.ExtKeyUsage[0] != want || p.flags != 0 {
+				t.Fatalf("round %d: %q is read as %q, flags %v", round, want, row.ExtKeyUsage, p.flags)
+			}
+		}
+	}
+	if n := len(p.known[kindEKU]); n > maxRemembered {
+		t.Errorf("%d values are remembered", n)
+	}
+	if p.arena.len() != 0 || len(p.slab) != 0 {
+		t.Errorf("they hold on to %d bytes and %d strings of a row", p.arena.len(), len(p.slab))
+	}
+	clear(p.known[kindEKU])
+	for range 2 {
+		if read(unhex("3000")); p.flags != ExtBad {
+			t.Errorf("flags %v for an empty list", p.flags)
+		}
+		if read(unhex("300102")); p.flags != ExtBad || p.problem == "" {
+			t.Errorf("flags %v, %q for a broken list", p.flags, p.problem)
+		}
+		if row := read(tlv(tagSeq, bytes.Repeat(oid("1.2.3"), maxOIDs/2), bytes.Repeat(oid("1.3.6.1.4.1.311.21.10"), 20))); len(row.ExtKeyUsage) != maxOIDs/2+20 || p.flags != 0 {
+			t.Errorf("%d of a long list", len(row.ExtKeyUsage))
+		}
+	}
+	if n := len(p.known[kindEKU]); n != 0 {
+		t.Errorf("%d values are remembered that should not", n)
+	}
+	// What was found before stays, and what comes behind it does not get into
+	// what is remembered.
+	one, two := tlv(tagSeq, oid("1.2.1")), tlv(tagSeq, oid("1.2.2"))
+	for range 2 {
+		read(one)
+		p.lost(0, "before")
+		p.remembered(kindEKU, two)
+		if got := p.row.ExtKeyUsage; !slices.Equal(got, []string{"1.2.1", "1.2.2"}) || p.problem != "before" {
+			t.Errorf("%q, %q", got, p.problem)
+		}
+		if got := read(one).ExtKeyUsage; !slices.Equal(got, []string{"1.2.1"}) {
+			t.Errorf("%q is remembered", got)
+		}
+		if got := read(two).ExtKeyUsage; !slices.Equal(got, []string{"1.2.2"}) {
+			t.Errorf("%q is remembered", got)
+		}
+	}
+}

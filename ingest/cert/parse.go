@@ -75,6 +75,7 @@ type parser struct {
 	dates    [2 + 2*17]byte
 	heads    [16]byte // three headers of at most five octets
 	names    map[string]*cachedDN
+	known    [numKinds]map[string]*lists // of extensions, by their values
 }
 
 var parsers = sync.Pool{New: func() any {

@@ -1,0 +1,98 @@
+package cert
+
+import "ctappliance/schema"
+
+// The extensions that are the same, byte for byte, in most certificates of one
+// issuer.
+const (
+	kindEKU = iota
+	kindPolicies
+	kindAIA
+	numKinds
+)
+
+const (
+	maxRemembered      = 256 // values of a kind
+	maxRememberedValue = 256 // bytes of a value
+)
+
+// lists are the columns that a value gives.
+type lists struct {
+	extKeyUsage, policies, ocsp, caIssuers []string
+	validation                             schema.Validation
+}
+
+// remembered reads the value of an extension, or takes what the same bytes gave
+// before. Only what was read without a doubt is remembered.
+func (p *parser) remembered(kind int, v []byte) {
+	row := p.row
+	fresh := len(v) <= maxRememberedValue // and not the second of its kind
+	switch kind {
+	case kindEKU:
+		fresh = fresh && row.ExtKeyUsage == nil
+	case kindPolicies:
+		fresh = fresh && row.Policies == nil && row.Validation == schema.ValidationUnknown
+	case kindAIA:
+		fresh = fresh && row.OCSP == nil && row.CAIssuers == nil
+	}
+	if !fresh {
+		p.read(kind, v)
+		return
+	}
+	known := p.known[kind]
+	l := known[string(v)]
+	if l == nil {
+		// What is remembered outlives this row, so it must not share the
+		// row's memory. What is odd is read again each time, for its flags.
+		flags, problem := p.flags, p.problem
+		p.flags, p.problem = 0, ""
+		undo := p.private()
+		p.read(kind, v)
+		undo()
+		clean := p.flags == 0 && p.problem == ""
+		p.flags |= flags
+		if problem != "" {
+			p.problem = problem
+		}
+		if !clean {
+			return
+		}
+		if known == nil {
+			known = map[string]*lists{}
+			p.known[kind] = known
+		}
+		if len(known) >= maxRemembered {
+			clear(known)
+		}
+		l = &lists{}
+		switch kind {
+		case kindEKU:
+			l.extKeyUsage = row.ExtKeyUsage
+		case kindPolicies:
+			l.policies, l.validation = row.Policies, row.Validation
+		case kindAIA:
+			l.ocsp, l.caIssuers = row.OCSP, row.CAIssuers
+		}
+		known[string(v)] = l
+		return
+	}
+	switch kind {
+	case kindEKU:
+		row.ExtKeyUsage = l.extKeyUsage
+	case kindPolicies:
+		row.Policies, row.Validation = l.policies, l.validation
+	case kindAIA:
+		row.OCSP, row.CAIssuers = l.ocsp, l.caIssuers
+	}
+}
+
+func (p *parser) read(kind int, v []byte) {
+	switch kind {
+	case kindEKU:
+		p.extKeyUsage(v)
+	case kindPolicies:
+		p.policies(v)
+	case kindAIA:
+		p.infoAccess(v)
+	}
+}
