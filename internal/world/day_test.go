@@ -360,11 +360,15 @@ func (d *day) fates() {
 			t.Logf("%s was halted: %s (%s)", l.Name, st.Halted, filepath.Base(st.Evidence))
 		case Gone:
 			hours := (time.Since(d.began) - *dayLength/6).Hours()
-			if perHour := float64(l.Count().Lost) / hours; st.State != "retrying" || st.LastError == "" || perHour < 1 || perHour > 60 {
+			perHour := float64(l.Count().Lost) / hours
+			t.Logf("%s does not answer, and was asked %.0f times an hour", l.Name, perHour)
+			if st.State != "retrying" || st.LastError == "" || perHour < 1 || perHour > 60 {
 				wrong("it does not answer, and was asked %.0f times an hour: %q", perHour, st.LastError)
 			}
 		case Moved:
-			if n, of := l.Again(); n > of/2 {
+			n, of := l.Again()
+			t.Logf("%s has moved; of its first %d entries %d were asked for again, by audits", l.Name, of, n)
+			if n > of/2 {
 				wrong("%d of %d entries came a second time after it had moved", n, of)
 			}
 			if st.Name != movedName || st.URL != l.URL() {
