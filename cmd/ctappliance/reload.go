@@ -74,14 +74,14 @@ func someNames(names []string) string {
 }
 
 // hangups hands on the SIGHUPs of a process that reloads on them, until ctx
-// ends. One that comes because our terminal was closed stops us instead.
+// ends. One that comes because our terminal was closed stops us instead. The
+// signal stays caught: one that came while we stop would kill.
 func hangups(ctx context.Context, stop func()) <-chan struct{} {
 	stdin := int(os.Stdin.Fd())
 	atTerminal := term.IsTerminal(stdin)
 	caught, hup := make(chan os.Signal, 1), make(chan struct{}, 1)
 	signal.Notify(caught, syscall.SIGHUP)
 	go func() {
-		defer signal.Stop(caught)
 		for {
 			select {
 			case <-ctx.Done():

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,4 +173,23 @@ func TestTilesAreFound(t *testing.T) {
 	if len(asked) != 3 {
 		t.Errorf("asked %s after a week", asked)
 	}
+}
+
+// A SIGHUP that comes while the appliance stops is no reason to die of it.
+func TestHangupWhileStopping(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	hup := hangups(ctx, stop)
+	send := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send()
+	<-hup
+	before := runtime.NumGoroutine()
+	stop()
+	for runtime.NumGoroutine() >= before { // hangups has ended
+		runtime.Gosched()
+	}
+	send()
 }
