@@ -179,6 +179,17 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 		}
 		l.URL = info.URL
 	}
+	if l.Key == "" && c.LogList == "" { // the lists as they were last fetched may have it
+		known, err := c.knownLogs()
+		if err != nil {
+			return err
+		}
+		if info, err := findListed(known, l.URL); err == nil {
+			l.Key = base64.StdEncoding.EncodeToString(info.Key)
+		} else if info, err := findListed(known, l.Name); err == nil && l.Name != "" {
+			l.Key = base64.StdEncoding.EncodeToString(info.Key)
+		}
+	}
 	c.Logs, c.LogNames = []LogConfig{l}, nil
 	for _, key := range []string{"logs", "logs[0]", "log-names"} {
 		delete(c.origins, key)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
 	"ctappliance/ingest"
+	"ctappliance/internal/durable"
 )
 
 func runCommand() *cli.Command {
@@ -36,6 +38,9 @@ func runCommand() *cli.Command {
 			f := newFleet(cfg, log)
 			f.reread = func() (*Config, error) { return configured(c, true) }
 			f.probe = f.hosts.probeTiles
+			if err := cfg.alone(); err != nil {
+				return err
+			}
 			logs, err := f.begin(ctx)
 			if err != nil {
 				return stoppedAtStart(ctx, err)
@@ -51,6 +56,19 @@ func runCommand() *cli.Command {
 			return stoppedAtStart(ctx, err)
 		},
 	}
+}
+
+// alone says so where another process works in the data directory: the notes
+// that a fleet keeps there are that one's, and lists need not be waited for.
+func (c *Config) alone() error {
+	unlock, err := durable.Lock(filepath.Join(c.DataDir, "lock"))
+	if held := (*durable.LockedError)(nil); errors.As(err, &held) {
+		return &ingest.InUseError{Dir: c.DataDir, Err: err}
+	}
+	if err != nil {
+		return nil // there is no directory yet, or the start says what is wrong with it
+	}
+	return unlock()
 }
 
 // stoppedAtStart drops the error that only says that we were told to stop while
