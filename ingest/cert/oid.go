@@ -139,6 +139,7 @@ type oidInfo struct {
 var (
 	oids      = make([]oidInfo, 1, maxKnownOIDs) // number → what is known of it; 0 is for unknown ones
 	oidSlots  [1 << oidBits]uint8                // hash → number, 0 for none
+	oidsCE    [256]uint8                         // last octet of an id-ce OID → number
 	oidRSAKey = oidBytes("1.2.840.113549.1.1.1")
 )
 
@@ -151,6 +152,9 @@ const (
 // a word or two, at one place: the table is so sparse that
 // a search ends at its first slot or soon after.
 func knownOID(b []byte) uint8 {
+	if len(b) == 3 && string(b[:2]) == oidCE {
+		return oidsCE[b[2]]
+	}
 	slot := oidSlot(b)
 	for {
 		k := oidSlots[slot]
@@ -188,6 +192,9 @@ func init() {
 			slot = (slot + 1) % (1 << oidBits)
 		}
 		oidSlots[slot] = uint8(len(oids))
+		if len(b) == 3 && string(b[:2]) == oidCE {
+			oidsCE[b[2]] = uint8(len(oids))
+		}
 		oids = append(oids, oidInfo{octets: string(b), dotted: oid})
 		return &oids[len(oids)-1]
 	}
