@@ -54,7 +54,10 @@ func (p *parser) extensions(t *tbs) {
 	// rest is where those begin that are beyond.
 	refs, rest := p.refs[:0], uint32(0)
 	var known [maxKnownOIDs / 64]uint64 // by number: has been seen
-	strange := false                    // an extension is of no known identifier
+	// Until an identifier is not known, or there are many, the list is kept as
+	// numbers: most lists have been there before.
+	var numbers [maxSequence]uint8
+	count, strange := 0, false
 	at := p.begin(16)
 	var e, oid, value elem
 	c := t.in(&t.exts)
@@ -83,21 +86,31 @@ func (p *parser) extensions(t *tbs) {
 			p.odd(ExtBad)
 		}
 		if len(p.slab)-at < maxExtensions {
-			if k := knownOID(name); k != 0 {
+			k := knownOID(name)
+			if !strange && (k == 0 || count == maxSequence) {
+				p.slab = appendDottedOIDs(p.slab, numbers[:count])
+				strange = true
+			}
+			switch {
+			case k != 0:
 				if known[k/64]&(1<<(k%64)) != 0 {
 					p.odd(ExtDup)
 				}
 				known[k/64] |= 1 << (k % 64)
-				p.slab = append(p.slab, oids[k].dotted)
-			} else {
+				if strange {
+					p.slab = append(p.slab, oids[k].dotted)
+				} else {
+					numbers[count] = k
+					count++
+				}
+			default:
 				s, sane := p.dotted(name)
 				if !sane {
 					p.odd(OIDOdd)
 				}
-				if strange && slices.Contains(p.slab[at:], s) {
+				if slices.Contains(p.slab[at:], s) {
 					p.odd(ExtDup)
 				}
-				strange = true
 				p.slab = append(p.slab, s)
 			}
 		} else {
@@ -113,7 +126,11 @@ func (p *parser) extensions(t *tbs) {
 		}
 	}
 	p.odd(c.flags)
-	row.Extensions = p.list(at)
+	if strange {
+		row.Extensions = p.list(at)
+	} else {
+		row.Extensions = p.sequence(numbers[:count])
+	}
 	p.refs = refs
 
 	seen := 0

@@ -394,3 +394,41 @@ func TestRemembered(t *testing.T) {
 		}
 	}
 }
+
+// TestSequences: lists of extensions that are made, remembered or beyond what
+// is remembered are the list of the certificate.
+func TestSequences(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	ids := []string{"1.2.3.4", "1.2.3.5"} // not known, and nearly all that are
+	for _, o := range oids[1:] {
+		ids = append(ids, o.dotted)
+	}
+	p := newParser()
+	for range 4 * maxRemembered {
+		var want []string
+		var list []byte
+		for range 1 + r.IntN(2*maxSequence) {
+			id := ids[r.IntN(len(ids))]
+			if len(want) > 0 && r.IntN(20) == 0 {
+				id = want[r.IntN(len(want))]
+			}
+			want = append(want, id)
+			list = append(list, ext(id, nil)...)
+		}
+		for range 2 {
+			var c certificate
+			p.row, p.flags = new(schema.Row), 0
+			if why := c.read(spec{exts: [][]byte{list}}.cert(), &p.flags); why != "" {
+				t.Fatal(why)
+			}
+			p.extensions(&c.tbs)
+			twice := slices.Compact(slices.Sorted(slices.Values(want)))
+			if got := p.row.Extensions; !slices.Equal(got, want) || cap(got) != len(got) || p.flags.Has(ExtDup) != (len(twice) < len(want)) {
+				t.Fatalf("%q, flags %v, want %q", got, p.flags, want)
+			}
+		}
+	}
+	if n := len(p.sequences); n == 0 || n > maxRemembered {
+		t.Errorf("%d lists are remembered", n)
+	}
+}

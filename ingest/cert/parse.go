@@ -63,19 +63,20 @@ type parser struct {
 	flags   Flag
 	problem string // why a column could not be filled; the first reason
 
-	strings  *stringArena
-	arena    stringArena
-	slab     []string
-	slabSize int // strings of a slab, unless one list needs more
-	scts     []schema.SCT
-	refs     []extRef
-	tmp      []byte
-	attrs    []attr
-	segs     [maxDrops + 7][]byte
-	dates    [2 + 2*17]byte
-	heads    [16]byte // three headers of at most five octets
-	names    map[string]*cachedDN
-	known    [numKinds]map[string]*lists // of extensions, by their values
+	strings   *stringArena
+	arena     stringArena
+	slab      []string
+	slabSize  int // strings of a slab, unless one list needs more
+	scts      []schema.SCT
+	refs      []extRef
+	tmp       []byte
+	attrs     []attr
+	segs      [maxDrops + 7][]byte
+	dates     [2 + 2*17]byte
+	heads     [16]byte // three headers of at most five octets
+	names     map[string]*cachedDN
+	known     [numKinds]map[string]*lists // of extensions, by their values
+	sequences map[string][]string         // of extensions, by their numbers
 }
 
 var parsers = sync.Pool{New: func() any {
@@ -83,7 +84,7 @@ var parsers = sync.Pool{New: func() any {
 }}
 
 func newParser() *parser {
-	p := &parser{names: map[string]*cachedDN{}, slabSize: slabSize}
+	p := &parser{names: map[string]*cachedDN{}, sequences: map[string][]string{}, slabSize: slabSize}
 	p.arena.piece = pieceSize
 	p.strings = &p.arena
 	return p

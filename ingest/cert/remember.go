@@ -96,3 +96,29 @@ func (p *parser) read(kind int, v []byte) {
 		p.infoAccess(v)
 	}
 }
+
+const maxSequence = 24 // extensions of a list that is remembered
+
+// sequence returns the dotted forms of known identifiers, by their numbers.
+// Lists of equal content are one list, up to maxRemembered of them.
+func (p *parser) sequence(numbers []uint8) []string {
+	if len(numbers) == 0 {
+		return nil
+	}
+	if l, ok := p.sequences[string(numbers)]; ok {
+		return l
+	}
+	if len(p.sequences) >= maxRemembered {
+		clear(p.sequences)
+	}
+	l := appendDottedOIDs(make([]string, 0, len(numbers)), numbers)
+	p.sequences[string(numbers)] = l
+	return l
+}
+
+func appendDottedOIDs(dst []string, numbers []uint8) []string {
+	for _, k := range numbers {
+		dst = append(dst, oids[k].dotted)
+	}
+	return dst
+}
