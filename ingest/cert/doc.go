@@ -53,6 +53,17 @@
 // always valid UTF-8 and no byte is lost. Name.Text follows RFC 4514.
 // Alternative names and URLs are bytes as they are, whatever they are.
 //
+// # Memory
+//
+// An ordinary entry allocates nothing: the strings and lists of rows are cut
+// from pieces of 8 KiB that neighbouring rows share, and a piece lives as long
+// as any of them. So a row that is kept for long holds on to some 16 KiB; what
+// [ParseIssuer] returns shares nothing with rows. A parser remembers what it
+// made of issuer names, of the values of extensions that one issuer's
+// certificates have in common, and of the order of extensions: up to a few
+// hundred of each, small ones only. Flags are remembered with names; values that
+// gave any are read again each time.
+//
 // # Limits
 //
 //	certificate, TBSCertificate   1 MiB, else not parsed
