@@ -34,7 +34,7 @@ type follower struct {
 	ended   chan struct{}
 
 	planned atomic.Bool // the wanted ranges are spans now
-	odd     atomic.Bool // its end is not what the log list says, and an alarm was raised
+	odd     atomic.Bool // its end is not what the log list says, and that was said
 
 	mu        sync.Mutex
 	why       string
@@ -110,6 +110,9 @@ func (f *follower) startFresh(ctx context.Context, g *errgroup.Group) {
 		c := &conductor{f: f, s: s, out: f.out.With("span", s.id, "kind", s.kind)}
 		g.Go(func() error {
 			err := c.run(ctx)
+			f.mu.Lock()
+			s.queued = false
+			f.mu.Unlock()
 			f.a.progress()
 			return err
 		})
@@ -176,7 +179,7 @@ func (f *follower) bound(s *span) {
 	}
 }
 
-// enqueue has a conductor started for s, once.
+// enqueue has a conductor started for s, if none is.
 func (f *follower) enqueue(s *span) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -156,6 +156,7 @@ func (f *follower) inherit(before *follower) {
 	f.halted, f.haltKind, f.evidence, f.owed = before.halted, before.haltKind, before.evidence, before.owed
 	f.heads, f.lastErr, f.errAt, f.polled = before.heads, before.lastErr, before.errAt, before.polled
 	f.past, f.risk = before.past, before.risk
+	f.odd.Store(before.odd.Load() && f.info.FinalSize != 0)
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
 		s.queued = false
 		s.limit.Store(0)

@@ -339,21 +339,57 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// What the list says of a log's end is held against the log.
+// A final root that is not the log's is an alarm.
 func TestClosedOtherwise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := dial(t, newLog(t, ctlogtest.RFC6962, 300))
-		for what, change := range map[string]func(*ctlog.Info){
-			"has root": func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 300, ctlog.Hash{1} },
-			"ended at": func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 200, ctlog.Hash{1} },
-		} {
+		sink := newMemSink()
+		a := follow(t, tailConfig(t, sink, redial(t, l, "https://log.ctappliance.test/", func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 300, ctlog.Hash{1} })), sink)
+		a.await(l.client.Info().Name, "closed")
+		a.end()
+		if st := a.Status(); !hasAlarm(st, "has root") || st.Logs[0].Delivered != 300 {
+			t.Errorf("alarms %q, %+v", st.Alarms, st.Logs[0])
+		}
+	})
+}
+
+// A log that goes on beyond the end that the list names is followed to where
+// it is, however often it grows; that is no alarm.
+func TestGrowsBeyondItsEnd(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		bubble(t, kind.String(), func(t *testing.T) {
+			l := dial(t, newLog(t, kind, 300))
 			sink := newMemSink()
-			a := follow(t, tailConfig(t, sink, redial(t, l, "https://log.ctappliance.test/", change)), sink)
-			a.await(l.client.Info().Name, "closed")
-			a.end()
-			if st := a.Status(); !hasAlarm(st, what) || st.Logs[0].Delivered != 300 {
-				t.Errorf("%s: alarms %q, %+v", what, st.Alarms, st.Logs[0])
+			c := tailConfig(t, sink, redial(t, l, "https://log.ctappliance.test/", func(i *ctlog.Info) { i.FinalSize, i.FinalRoot = 200, ctlog.Hash{1} }))
+			c.FlushInterval = time.Minute // it grows again before it is closed
+			a := follow(t, c, sink)
+			defer a.end()
+			name := l.client.Info().Name
+			for size := uint64(300); size < 800; size += 100 {
+				a.awaitThat(name, func(l LogStatus) bool { return l.Verified == size })
+				grow(t, l, 100)
 			}
+			st := a.awaitEntries(name, 800)
+			a.await(name, "closed")
+			if len(st.Spans) != 1 || len(a.Status().Alarms) != 0 {
+				t.Errorf("%+v, alarms %q", st, a.Status().Alarms)
+			}
+		})
+	}
+}
+
+// A tail that begins beyond the log's head says what it waits for.
+func TestBeginsBeyondTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.RFC6962, 300))
+		sink := newMemSink()
+		c := tailConfig(t, sink, l)
+		c.Logs[0].Spans = []Request{{From: 20260101, To: Forever}}
+		a := follow(t, c, sink)
+		defer a.end()
+		time.Sleep(time.Minute)
+		if st := a.Status().Logs[0]; st.State != "waiting" || !strings.Contains(st.LastError, "waits for entry 20260101: it has 300") {
+			t.Errorf("%s: %q", st.State, st.LastError)
 		}
 	})
 }

@@ -47,20 +47,25 @@ func (f *follower) close(head *ctlog.Head) {
 	if final == 0 || f.a.c.UntilDone {
 		return
 	}
-	what := ""
 	switch {
 	case head.Size > final:
-		what = fmt.Sprintf("%s: it has %d entries, the log list says that it ended at %d; it is followed to where it is", f.info.Name, head.Size, final)
+		// The list is out of date, or wrong. There is nothing to lose by going on.
+		if !f.odd.Swap(true) {
+			f.out.Warn("log has not ended where the log list says, it is followed to its head", "final", final, "head", head.Size)
+		}
 		final = head.Size
 	case head.Size == final && head.Root != f.info.FinalRoot && f.info.FinalRoot != ctlog.Hash{}:
-		what = fmt.Sprintf("%s: its final tree of %d entries has root %x, the log list says %x", f.info.Name, final, head.Root[:8], f.info.FinalRoot[:8])
-	}
-	if what != "" && !f.odd.Swap(true) {
-		f.a.alarm(what)
+		if !f.odd.Swap(true) {
+			f.a.alarm(fmt.Sprintf("%s: its final tree of %d entries has root %x, the log list says %x", f.info.Name, final, head.Root[:8], f.info.FinalRoot[:8]))
+		}
 	}
 	for _, s := range f.a.spans.ofLog(f.info.ID) {
-		if s.to == Forever {
-			s.limit.Store(max(final, s.from))
+		if s.to != Forever {
+			continue
+		}
+		s.limit.Store(max(final, s.from))
+		if f.planned.Load() && s.open() && s.haltReason() == "" {
+			f.enqueue(s) // its conductor may have ended at the end that it had before
 		}
 	}
 }

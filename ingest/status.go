@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -159,6 +160,12 @@ func (f *follower) status() LogStatus {
 	st.Delivered -= min(coming, st.Delivered)
 	if st.State = stateOf(&st, failing, open); f.closed() {
 		st.State = "closed"
+	}
+	for _, s := range st.Spans {
+		if st.State == "caught up" && s.From > st.Head && st.Head > 0 {
+			st.State = "waiting"
+			st.LastError, st.ErrorAt = fmt.Sprintf("waits for entry %d: it has %d", s.From, st.Head), st.Polled
+		}
 	}
 	if left := float64(st.Wanted) - float64(st.Fetched); left <= 0 {
 		st.ETA = 0
