@@ -91,8 +91,8 @@ func (u *auditor) round(ctx context.Context, f *follower) {
 		return
 	}
 	audit := &Audit{Dir: u.a.c.Dir, Log: f.info.ID, Spans: pieces, Ledger: u.a.c.Sink, Client: f.log, Samples: 1, Lookups: auditRowLookups}
-	if f.isHalted() {
-		audit.Client = nil // what it says is worth nothing; the ledger is counted all the same
+	if f.isHalted() || f.isAway() {
+		audit.Client = nil // what it says is worth nothing, or it says nothing; the ledger is counted all the same
 	}
 	rctx, recording := ctlog.Record(ctx, maxAnswers)
 	found, err := audit.Run(rctx)

@@ -258,9 +258,11 @@ func (f *follower) poll(ctx context.Context) {
 const (
 	pollStatic  = 5 * time.Second  // a checkpoint is signed every second or so, and is one small file
 	pollRFC6962 = 15 * time.Second // heads are signed, or cached, for longer
-	// pollShare is the part of a found limit that looking at heads may take.
-	// Some logs allow a request in six seconds for all their shards together.
+	// pollShare is the part of a found limit that looking at heads may take while
+	// entries wait, idleShare where none do. Some logs allow a request in six
+	// seconds for all their shards together.
 	pollShare = 0.05
+	idleShare = 0.4
 	maxPoll   = 15 * time.Minute
 )
 
@@ -280,13 +282,17 @@ func (f *follower) pollEvery() time.Duration {
 	if limit <= 0 {
 		return every
 	}
-	logs := 0
+	logs, share := 0, idleShare
 	for _, other := range f.a.following() {
-		if other.pace == f.pace {
-			logs++
+		if other.pace != f.pace {
+			continue
+		}
+		logs++
+		if wanted, fetched := other.extent(); fetched < wanted {
+			share = pollShare
 		}
 	}
-	scarce := time.Duration(float64(logs) / (limit * pollShare) * float64(time.Second))
+	scarce := time.Duration(float64(logs) / (limit * share) * float64(time.Second))
 	return max(every, min(scarce, maxPoll))
 }
 
@@ -365,6 +371,13 @@ func (f *follower) isHalted() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.halted != ""
+}
+
+// isAway says whether the last poll failed.
+func (f *follower) isAway() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failing.n > 0
 }
 
 // match records that a span's tree is that of a signed head, or a proven

@@ -20,13 +20,19 @@ func TestPollsFitTheLimit(t *testing.T) {
 		if limit < 0.1 || limit > 0.2 || plenty.Snapshot().Limit != 0 {
 			t.Fatalf("limits: %v, %v", limit, plenty.Snapshot().Limit)
 		}
-		a := &Appliance{c: &Config{}}
+		a := &Appliance{c: &Config{}, spans: &spanTable{byID: map[uint64]*span{}, next: 1}}
 		of := func(kind ctlog.Kind, p *pace.Pacer) *follower {
 			return &follower{a: a, info: ctlog.Info{Kind: kind}, pace: p}
 		}
+		a.spans.add(ctlog.Hash{}, "tail", 0, Forever)
 		alone := of(ctlog.RFC6962, scarce)
 		set := []*follower{alone, of(ctlog.RFC6962, plenty), of(ctlog.Static, plenty), of(ctlog.Static, nil)}
 		a.followers.Store(&set)
+		idle := time.Duration(1 / (limit * idleShare) * float64(time.Second))
+		if got := alone.pollEvery(); got != max(idle, pollRFC6962) {
+			t.Errorf("polled every %v where nothing waits, want %v", got, idle)
+		}
+		alone.head = &ctlog.Head{Size: 10_000}
 		for i, want := range []time.Duration{time.Duration(1 / (limit * pollShare) * float64(time.Second)), pollRFC6962, pollStatic, pollStatic} {
 			if got := set[i].pollEvery(); got != want {
 				t.Errorf("follower %d is polled every %v, want %v", i, got, want)
