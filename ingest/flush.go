@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -111,7 +112,7 @@ func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
 	slices.SortFunc(f.parts, func(a, b []schema.Row) int {
 		return compareRanges(schema.Range{Log: a[0].LogID, From: a[0].Index}, schema.Range{Log: b[0].LogID, From: b[0].Index})
 	})
-	out := &schema.Flush{ID: id, Generation: generation, Rows: slices.Concat(f.parts...)}
+	out := &schema.Flush{ID: id, Generation: generation, Rows: once(slices.Concat(f.parts...))}
 	f.parts = nil
 	for i := range out.Rows {
 		r := &out.Rows[i]
@@ -126,4 +127,22 @@ func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
 	}
 	slices.SortFunc(out.Issuers, func(a, b schema.Issuer) int { return slices.Compare(a.Fingerprint[:], b.Fingerprint[:]) })
 	return out
+}
+
+// once leaves out rows of entries that are there twice: a repair may have
+// brought entries whose first record is in the same segment, and both are read
+// when the segment is delivered once more. Neither a token nor a count stops
+// what stands twice in one insert.
+func once(rows []schema.Row) []schema.Row {
+	for i := 1; i < len(rows); i++ {
+		if compareEntries(rows[i-1], rows[i]) >= 0 {
+			slices.SortStableFunc(rows, compareEntries)
+			return slices.CompactFunc(rows, func(a, b schema.Row) bool { return compareEntries(a, b) == 0 })
+		}
+	}
+	return rows
+}
+
+func compareEntries(a, b schema.Row) int {
+	return cmp.Or(cmp.Compare(a.LogID, b.LogID), cmp.Compare(a.Index, b.Index))
 }
