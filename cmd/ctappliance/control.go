@@ -25,7 +25,7 @@ import (
 const socketName = "ctl.sock"
 
 // errNotRunning means that no appliance serves the data directory.
-var errNotRunning = errors.New("no appliance is running on this data directory")
+var errNotRunning = errors.New("no appliance is running on this data directory; start 'ctappliance run', or name its directory with --data-dir")
 
 // storeAccess is how other commands on this machine reach the embedded store
 // of a running appliance. Who may open the control socket may read the store's

@@ -309,8 +309,10 @@ func (f *fleet) listStatuses() []listStatus {
 	f.mu.Lock()
 	lists := f.lists
 	var names [][]string
-	for _, ch := range f.followed {
-		names = append(names, ch.Lists)
+	for id, ch := range f.followed {
+		if f.left[id].Gone.IsZero() { // else it is followed although no list names it
+			names = append(names, ch.Lists)
+		}
 	}
 	f.mu.Unlock()
 	return listStatuses(lists, names)

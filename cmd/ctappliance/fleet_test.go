@@ -304,6 +304,9 @@ func TestFleetVanishedLog(t *testing.T) {
 	if b := f.follow("B"); b.Why != why || !f.vanished() {
 		t.Errorf("B: %s", b.Why)
 	}
+	if st := f.listStatuses(); len(st) != 1 || st[0].Logs != 2 || st[0].Followed != 2 {
+		t.Errorf("a log that no list names counts among those of the list: %+v", st)
+	}
 	for range 2 { // the second knows what the first has written
 		f.restart()
 		if b := f.follow("B"); b.Why != why {
