@@ -21,6 +21,7 @@
 //	go test ./internal/storm -v -storm.runs=200 -storm.seed=1
 //
 // prints, for each variant, what was tried and what was lost or doubled. A
-// failure names the seed that shows it again (-storm.seed=N -storm.runs=1
-// -run 'TestStorm/<variant>').
+// failure names its seed (-storm.seed=N -storm.runs=1 -run
+// 'TestStorm/<variant>'). The seed draws the faults, not the order in which
+// goroutines run: what is rare may need many runs to be seen again.
 package storm
