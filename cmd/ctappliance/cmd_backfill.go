@@ -47,8 +47,8 @@ func backfillCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "end", Usage: "`INDEX` behind the last entry; 0: the log's size now"},
 			resumeHaltedFlag(),
 			&cli.IntFlag{Name: "workers", Usage: "requests under way at once, `N` at most (fetch.workers)"},
-		}, configFlags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "log")...),
-		Action: backfill,
+		}, append(profileFlags(), configFlags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "memory", "log")...)...),
+		Action: profiled(backfill),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -22,8 +23,8 @@ func runCommand() *cli.Command {
 			"names; 'ctappliance logs' says which and why. A contact address is all that must be configured. It may be\n" +
 			"stopped and killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is\n" +
 			"doing; 'ctappliance reload' (or SIGHUP) puts a changed configuration in force.",
-		Flags: append([]cli.Flag{resumeHaltedFlag()}, configFlags()...),
-		Action: func(c *cli.Context) error {
+		Flags: slices.Concat([]cli.Flag{resumeHaltedFlag()}, profileFlags(), configFlags()),
+		Action: profiled(func(c *cli.Context) error {
 			cfg, err := configured(c, true)
 			if err != nil {
 				return err
@@ -54,7 +55,7 @@ func runCommand() *cli.Command {
 				return func(ctx context.Context, a *ingest.Appliance) { f.run(ctx, a, hup) }
 			})
 			return stoppedAtStart(ctx, err)
-		},
+		}),
 	}
 }
 

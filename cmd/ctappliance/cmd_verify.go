@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,20 +30,20 @@ func verifyCommand() *cli.Command {
 			"beside a running appliance. Exits 1 if anything is wrong.\n" +
 			"With --repair it has fetched again exactly what is missing in the ledger: by the running appliance, or,\n" +
 			"where none runs, by itself.",
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "the findings as JSON"},
 			&cli.BoolFlag{Name: "repair", Usage: "have what is missing in the ledger fetched again"},
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the logs"},
 			&cli.IntFlag{Name: "tiles", Usage: "random tiles of each log to fetch again, `N`", Value: 5},
 			&cli.Uint64Flag{Name: "lookups", Usage: "entries of each log, in one random stretch, whose certificates are looked up, `N`", Value: 1_000_000},
-		}, configFlags()...),
-		Action: func(c *cli.Context) error {
+		}, profileFlags(), configFlags()),
+		Action: profiled(func(c *cli.Context) error {
 			cfg, err := configured(c, false)
 			if err != nil {
 				return err
 			}
 			return verify(c, cfg)
-		},
+		}),
 	}
 }
 

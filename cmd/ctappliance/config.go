@@ -28,6 +28,7 @@ type Config struct {
 	Flush  FlushConfig  `key:"flush"`
 	Parse  ParseConfig  `key:"parse"`
 	Fetch  FetchConfig  `key:"fetch"`
+	Memory MemoryConfig `key:"memory"`
 
 	Lists    ListsConfig   `key:"lists"`
 	Follow   FollowConfig  `key:"follow"`
@@ -98,6 +99,12 @@ type FetchConfig struct {
 	Workers    int      `key:"workers" default:"4" min:"1" max:"64" doc:"Requests for entries that may be under way at once, per log."`
 	PartialAge Duration `key:"partial-age" default:"5m" min:"1s" max:"24h" doc:"How long a static log's last, partial tile may wait to fill before it is fetched as it is; fetching it early costs the log a request more."`
 	MaxBody    Size     `key:"max-body" live:"yes" default:"64MiB" min:"1MiB" max:"1GiB" doc:"Largest answer of a log that is read, after decompression."`
+}
+
+// MemoryConfig is about the memory of the appliance itself, without the
+// engine's.
+type MemoryConfig struct {
+	Limit Size `key:"limit" default:"0" min:"64MiB" max:"1TiB" zero:"what flush.bytes and the logs need, 361MiB to 473MiB by default" doc:"Memory that the appliance tries to do with, the engine's not counted: near it the collector works harder, which costs processor time; it is no bound that ends anything. Lower flush.bytes with it. GOMEMLIMIT in the environment overrides it."`
 }
 
 // ListsConfig is about the log lists.

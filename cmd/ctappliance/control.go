@@ -77,6 +77,7 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 		}
 		reply(w, access)
 	})
+	mux.HandleFunc("GET /profile", serveProfile)
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		done, err := reload(r.Context())
 		if err != nil {
@@ -122,12 +123,21 @@ func reply(w http.ResponseWriter, v any) {
 // control asks the appliance that runs on dir, and waits 10 seconds where ctx
 // has no end of its own. Where none runs it returns errNotRunning.
 func control(ctx context.Context, dir, method, what string, body io.Reader, into any) error {
+	answer, err := controlBytes(ctx, dir, method, what, body)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// controlBytes is control for answers that are not JSON.
+func controlBytes(ctx context.Context, dir, method, what string, body io.Reader) ([]byte, error) {
 	path, release, err := socketPath(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return errNotRunning
+		return nil, errNotRunning
 	}
 	if err != nil {
-		return fmt.Errorf("opening control socket: %w", err)
+		return nil, fmt.Errorf("opening control socket: %w", err)
 	}
 	defer release()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -141,24 +151,24 @@ func control(ctx context.Context, dir, method, what string, body io.Reader, into
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://appliance"+what, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := transport.RoundTrip(request)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
-		return errNotRunning
+		return nil, errNotRunning
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("asking the running appliance: %w; use the account that it runs under", err)
+		return nil, fmt.Errorf("asking the running appliance: %w; use the account that it runs under", err)
 	case err != nil:
-		return fmt.Errorf("asking the running appliance: %w", err)
+		return nil, fmt.Errorf("asking the running appliance: %w", err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, 64<<20))
 	if err != nil {
-		return fmt.Errorf("asking the running appliance: %w", err)
+		return nil, fmt.Errorf("asking the running appliance: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the running appliance says: %s", strings.TrimSpace(string(answer)))
+		return nil, fmt.Errorf("the running appliance says: %s", strings.TrimSpace(string(answer)))
 	}
-	return json.Unmarshal(answer, into)
+	return answer, nil
 }

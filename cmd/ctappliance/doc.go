@@ -6,6 +6,7 @@
 //	status    say how the appliance is doing: a screen, --watch, --json, --check
 //	logs      say which logs are followed, and why
 //	reload    have a running appliance read its configuration again
+//	profile   where the time and memory of a running appliance go
 //	check     check the configuration and reach everything, change nothing
 //	verify    audit WAL, checkpoint and ledger against each other and the logs
 //	wal       ls, dump, verify: look into the write-ahead log

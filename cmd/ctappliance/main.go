@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
 		CommandNotFound: func(*cli.Context, string) {},
 		Commands: []*cli.Command{
-			runCommand(), backfillCommand(), statusCommand(), logsCommand(), reloadCommand(), checkCommand(), verifyCommand(),
+			runCommand(), backfillCommand(), statusCommand(), logsCommand(), reloadCommand(), profileCommand(), checkCommand(), verifyCommand(),
 			walCommand(), schemaCommand(), engineCommand(), demoCommand(), engineChildCommand(),
 		},
 		Action: func(c *cli.Context) error {
