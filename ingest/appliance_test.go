@@ -192,8 +192,8 @@ func TestPoisonousRow(t *testing.T) {
 	l := serveLog(t, ctlogtest.Static, 1_000)
 	sink := newMemSink()
 	sink.fail = func(op string, f *schema.Flush) error {
-		for i := range rowsOf(f) {
-			if r := &f.Rows[i]; op == "dependents" && r.Index == 333 && r.Status != schema.StatusRefused {
+		for _, r := range rowsOf(f) {
+			if op == "dependents" && r.Index == 333 && r.Status != schema.StatusRefused {
 				return &schema.RefusedError{Table: "certs", Code: 6, Err: errors.New("cannot parse")}
 			}
 		}
@@ -211,7 +211,7 @@ func TestPoisonousRow(t *testing.T) {
 	}
 }
 
-func rowsOf(f *schema.Flush) []schema.Row {
+func rowsOf(f *schema.Flush) []*schema.Row {
 	if f == nil {
 		return nil
 	}

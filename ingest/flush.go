@@ -112,10 +112,15 @@ func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
 	slices.SortFunc(f.parts, func(a, b []schema.Row) int {
 		return compareRanges(schema.Range{Log: a[0].LogID, From: a[0].Index}, schema.Range{Log: b[0].LogID, From: b[0].Index})
 	})
-	out := &schema.Flush{ID: id, Generation: generation, Rows: once(slices.Concat(f.parts...))}
+	rows := make([]*schema.Row, 0, f.count)
+	for _, part := range f.parts {
+		for i := range part {
+			rows = append(rows, &part[i])
+		}
+	}
 	f.parts = nil
-	for i := range out.Rows {
-		r := &out.Rows[i]
+	out := &schema.Flush{ID: id, Generation: generation, Rows: once(rows)}
+	for _, r := range out.Rows {
 		if n := len(out.Ranges); n > 0 && out.Ranges[n-1].Log == r.LogID && out.Ranges[n-1].To == r.Index {
 			out.Ranges[n-1].To++
 			continue
@@ -133,16 +138,16 @@ func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
 // brought entries whose first record is in the same segment, and both are read
 // when the segment is delivered once more. Neither a token nor a count stops
 // what stands twice in one insert.
-func once(rows []schema.Row) []schema.Row {
+func once(rows []*schema.Row) []*schema.Row {
 	for i := 1; i < len(rows); i++ {
 		if compareEntries(rows[i-1], rows[i]) >= 0 {
 			slices.SortStableFunc(rows, compareEntries)
-			return slices.CompactFunc(rows, func(a, b schema.Row) bool { return compareEntries(a, b) == 0 })
+			return slices.CompactFunc(rows, func(a, b *schema.Row) bool { return compareEntries(a, b) == 0 })
 		}
 	}
 	return rows
 }
 
-func compareEntries(a, b schema.Row) int {
+func compareEntries(a, b *schema.Row) int {
 	return cmp.Or(cmp.Compare(a.LogID, b.LogID), cmp.Compare(a.Index, b.Index))
 }

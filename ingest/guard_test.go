@@ -53,8 +53,18 @@ func ledgerRows(s *span, from, to uint64) []schema.Row {
 	return rows
 }
 
+// pointers returns the addresses of rows.
+func pointers(rows []schema.Row) []*schema.Row {
+	out := make([]*schema.Row, len(rows))
+	for i := range rows {
+		out[i] = &rows[i]
+	}
+	return out
+}
+
 func flushOf(s *span, from, to uint64) *schema.Flush {
-	return &schema.Flush{ID: 7, Rows: ledgerRows(s, from, to), Ranges: []schema.Range{{Log: schema.ShortID(s.log), From: from, To: to}}}
+	rows := ledgerRows(s, from, to)
+	return &schema.Flush{ID: 7, Rows: pointers(rows), Ranges: []schema.Range{{Log: schema.ShortID(s.log), From: from, To: to}}}
 }
 
 // has puts rows into the sink that came there some other way.

@@ -35,8 +35,8 @@ type leafSink struct {
 
 func (s *leafSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
 	s.mu.Lock()
-	for i := range f.Rows {
-		if r := &f.Rows[i]; r.LogID == s.id && !bytes.Equal(r.Leaf, s.log.Leaf(r.Index)) {
+	for _, r := range f.Rows {
+		if r.LogID == s.id && !bytes.Equal(r.Leaf, s.log.Leaf(r.Index)) {
 			s.wrong = append(s.wrong, r.Index)
 		}
 	}

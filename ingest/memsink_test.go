@@ -59,8 +59,8 @@ func (s *memSink) InsertDependents(_ context.Context, f *schema.Flush) error {
 	if err := s.begin("dependents", f); err != nil {
 		return err
 	}
-	for i := range f.Rows {
-		s.dependents[entryKey{f.Rows[i].LogID, f.Rows[i].Index}] = true
+	for _, r := range f.Rows {
+		s.dependents[entryKey{r.LogID, r.Index}] = true
 	}
 	for _, i := range f.Issuers {
 		s.issuers[i.Fingerprint] = true
@@ -75,8 +75,7 @@ func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*sc
 		return err
 	}
 	var rows []schema.Row
-	for i := range f.Rows {
-		r := &f.Rows[i]
+	for _, r := range f.Rows {
 		if keep == nil || keep(r) {
 			if !s.dependents[entryKey{r.LogID, r.Index}] {
 				return errors.New("a ledger row came before its dependents")

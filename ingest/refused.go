@@ -30,7 +30,7 @@ func (d *deliverer) bisect(ctx context.Context, f *schema.Flush, in *checkpoint.
 	}
 	s := search{try: func(rows []int) error {
 		part := *f
-		part.Issuers, part.Rows = nil, make([]schema.Row, len(rows))
+		part.Issuers, part.Rows = nil, make([]*schema.Row, len(rows))
 		for i, at := range rows {
 			part.Rows[i] = f.Rows[at]
 		}
@@ -39,7 +39,7 @@ func (d *deliverer) bisect(ctx context.Context, f *schema.Flush, in *checkpoint.
 	err := s.run(upTo(len(f.Rows)))
 	if s.convinced(tries) {
 		for _, i := range s.bad {
-			d.replaceRefused(&f.Rows[i], f.Rows[i].Timestamp, cause)
+			d.replaceRefused(f.Rows[i], f.Rows[i].Timestamp, cause)
 		}
 	}
 	return err
@@ -59,8 +59,8 @@ func (d *deliverer) bisectLedger(ctx context.Context, f *schema.Flush, in *check
 		return err
 	}
 	var rows []int
-	for i := range f.Rows {
-		if r := &f.Rows[i]; lacking[entryKey{r.LogID, r.Index}] {
+	for i, r := range f.Rows {
+		if lacking[entryKey{r.LogID, r.Index}] {
 			rows = append(rows, i)
 		}
 	}
@@ -77,7 +77,7 @@ func (d *deliverer) bisectLedger(ctx context.Context, f *schema.Flush, in *check
 	err = s.run(rows)
 	if s.convinced(tries) {
 		for _, i := range s.bad {
-			if r := &f.Rows[i]; r.Timestamp != 0 || r.Status != schema.StatusRefused {
+			if r := f.Rows[i]; r.Timestamp != 0 || r.Status != schema.StatusRefused {
 				d.replaceRefused(r, 0, cause)
 			}
 		}

@@ -19,7 +19,7 @@ type Flush struct {
 	ID         uint64
 	Generation uint32
 	Ranges     []Range // ascending by (Log, From); adjacent ones merged
-	Rows       []Row   // ascending by (LogID, Index)
+	Rows       []*Row  // ascending by (LogID, Index)
 	Issuers    []Issuer
 }
 

@@ -178,7 +178,7 @@ func TestCorpora(t *testing.T) {
 
 	// Flushes of a size that does not fit the logs.
 	var ranges []schema.Range
-	var rows []schema.Row
+	var rows []*schema.Row
 	for from := 0; from < len(all); from += 700 {
 		f := &schema.Flush{ID: uint64(from + 1)}
 		for _, e := range all[from:min(from+700, len(all))] {
@@ -188,7 +188,7 @@ func TestCorpora(t *testing.T) {
 			} else {
 				f.Ranges = append(f.Ranges, schema.Range{Log: r.LogID, From: r.Index, To: r.Index + 1})
 			}
-			f.Rows = append(f.Rows, *r)
+			f.Rows = append(f.Rows, r)
 		}
 		if err := s.InsertDependents(t.Context(), f); err != nil {
 			t.Fatal(err)

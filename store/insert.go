@@ -51,8 +51,8 @@ func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	for i := range f.Issuers {
 		d.AppendIssuer(&f.Issuers[i])
 	}
-	for i := range f.Rows {
-		d.Append(&f.Rows[i])
+	for _, r := range f.Rows {
+		d.Append(r)
 	}
 	// Side by side: most of an insert's time goes by waiting for the disk, and
 	// what ends together is synced together. The ledger comes when all are there.
@@ -94,9 +94,9 @@ func (s *Store) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*sc
 	l := s.ledgers.Get().(*schema.Ledger)
 	defer s.ledgers.Put(l)
 	l.Reset()
-	for i := range f.Rows {
-		if keep == nil || keep(&f.Rows[i]) {
-			l.Append(&f.Rows[i])
+	for _, r := range f.Rows {
+		if keep == nil || keep(r) {
+			l.Append(r)
 		}
 	}
 	if l.Block().Rows() == 0 {

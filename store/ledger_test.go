@@ -63,7 +63,7 @@ func TestProve(t *testing.T) {
 				n++
 			}
 		}
-		if want := (schema.Proof{Range: ranges[i], Count: n, Unique: n, XOR: XOR(rows, ranges[i])}); p != want {
+		if want := (schema.Proof{Range: ranges[i], Count: n, Unique: n, XOR: XOR(f.Rows, ranges[i])}); p != want {
 			t.Errorf("range %v: %+v, want %+v", ranges[i], p, want)
 		}
 	}

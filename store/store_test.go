@@ -87,9 +87,10 @@ func rowsOf(log, from uint64, n int) []schema.Row {
 }
 
 func flushOf(id uint64, rows []schema.Row) *schema.Flush {
-	f := &schema.Flush{ID: id, Rows: rows}
+	f := &schema.Flush{ID: id}
 	for i := range rows {
 		r := &rows[i]
+		f.Rows = append(f.Rows, r)
 		if n := len(f.Ranges); n > 0 && f.Ranges[n-1].Log == r.LogID && f.Ranges[n-1].To == r.Index {
 			f.Ranges[n-1].To++
 			continue

@@ -84,9 +84,9 @@ func (s *Store) Summary(ctx context.Context) (*Summary, error) {
 
 // XOR sums RowHash up over the rows of a flush that lie in r: what Proof.XOR
 // must be if the ledger holds exactly these.
-func XOR(rows []schema.Row, r schema.Range) (x uint64) {
-	for i := range rows {
-		if row := &rows[i]; row.LogID == r.Log && row.Index >= r.From && row.Index < r.To {
+func XOR(rows []*schema.Row, r schema.Range) (x uint64) {
+	for _, row := range rows {
+		if row.LogID == r.Log && row.Index >= r.From && row.Index < r.To {
 			x ^= schema.RowHash(row.TBSID, row.Index)
 		}
 	}
