@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"ctappliance/schema"
+
+	ct "github.com/google/certificate-transparency-go"
 )
 
 // dataDir returns the folder of real data, which is not part of the project:
@@ -251,4 +253,18 @@ func getEntries(t testing.TB, path string) []Input {
 		out = append(out, in)
 	}
 	return out
+}
+
+// getLeaves decodes a get-entries answer as ct-go wants it.
+func getLeaves(t testing.TB, path string) []ct.LeafEntry {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer ct.GetEntriesResponse
+	if err := json.Unmarshal(b, &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Entries
 }

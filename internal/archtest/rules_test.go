@@ -15,6 +15,7 @@ var imports = []struct {
 	{"internal/archtest", nil},
 	{"internal/deploytest", nil},
 	{"internal/mutation", nil},
+	{"internal/stagebench", nil},
 	{"wal", []string{"internal/durable"}},
 	{"checkpoint", []string{"internal/durable"}},
 	{"ingest", []string{"ingest/*", "wal", "checkpoint", "schema", "internal/durable"}},
@@ -30,7 +31,7 @@ var imports = []struct {
 
 // testSupport lists packages made for tests. Any test may import them; the
 // program only as said in supportInProgram.
-var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "internal/world", "ingest/ctlog/ctlogtest", "store/engine/enginetest", "store/storetest"}
+var testSupport = []string{"internal/crashfs", "internal/archtest", "internal/deploytest", "internal/stagebench", "internal/world", "ingest/ctlog/ctlogtest", "store/engine/enginetest", "store/storetest"}
 
 // supportInProgram are the exceptions: the demo runs a log of its own.
 var supportInProgram = map[string][]string{
