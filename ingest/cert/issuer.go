@@ -42,7 +42,9 @@ func ParseIssuer(der []byte) (out schema.Issuer) {
 		return out
 	}
 	p.fill(&c.tbs)
-	out.SPKI = row.SPKI
+	if c.tbs.spki.read() {
+		out.SPKI = sha256.Sum256(c.tbs.spki.full(der))
+	}
 	out.Subject = row.Subject
 	out.IssuerName = row.Issuer
 	out.NotBefore, out.NotAfter = row.NotBefore, row.NotAfter

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"ctappliance/ingest/sha256x2"
 	"ctappliance/schema"
 )
 
@@ -75,6 +76,8 @@ type parser struct {
 	dates     [2 + 2*17]byte
 	heads     [16]byte // three headers of at most five octets
 	names     map[string]*cachedDN
+	messages  [][]byte // to hash, at most three
+	hashes    [3]schema.Hash
 	known     [numKinds]map[string]*lists // of extensions, by their values
 	sequences map[string][]string         // of extensions, by their numbers
 }
@@ -96,6 +99,7 @@ func (p *parser) release() {
 	p.row, p.flags, p.problem = nil, 0, ""
 	clear(p.attrs[:cap(p.attrs)])
 	clear(p.segs[:])
+	clear(p.messages)
 	if cap(p.tmp) > 64<<10 {
 		p.tmp = nil
 	}
@@ -236,7 +240,6 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 
 	var c certificate
 	if env.typ == schema.X509Entry {
-		row.Fingerprint = p.sha256(row.DER)
 		why = c.read(row.DER, &p.flags)
 	} else {
 		why = c.tbs.read(env.cert, &p.flags)
@@ -262,7 +265,7 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 	if c.sigAlg.read() && !bytes.Equal(c.outer, c.tbs.sigAlg.full(c.tbs.src)) {
 		p.odd(SigMismatch)
 	}
-	row.TBSID = p.tbsID(row.IssuerKeyHash, &c.tbs)
+	p.hash(in, &c.tbs)
 	row.Flags = uint64(p.flags)
 	switch {
 	case p.problem != "":
@@ -273,7 +276,7 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 }
 
 // issuerKey finds the key hash of the issuer of an x509_entry, which its leaf
-// does not carry.
+// does not carry. That of a certificate in its own chain is known to hash alone.
 func (p *parser) issuerKey(in *Input, t *tbs) {
 	row := p.row
 	switch {
@@ -283,12 +286,9 @@ func (p *parser) issuerKey(in *Input, t *tbs) {
 		self := t.issuer.read() && bytes.Equal(t.issuer.full(t.src), t.subject.full(t.src)) &&
 			(len(row.AKI) == 0 || len(row.SKI) == 0 || bytes.Equal(row.AKI, row.SKI))
 		if self && t.spki.read() {
-			row.IssuerKeyHash = row.SPKI
+			row.IssuerKeyHash = sha256.Sum256(t.spki.full(t.src))
 			return
 		}
-	case in.Chain[0] == row.Fingerprint && t.spki.read():
-		row.IssuerKeyHash = row.SPKI
-		return
 	case in.Issuer != nil:
 		if h, ok := in.Issuer(in.Chain[0]); ok {
 			row.IssuerKeyHash = h
@@ -305,10 +305,9 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 	row := p.row
 	if len(in.Precert) == 0 {
 		p.odd(PrecertBad)
-		row.DER, row.Fingerprint = nil, schema.Hash{}
+		row.DER = nil
 		return
 	}
-	row.Fingerprint = p.sha256(in.Precert)
 	var pre certificate
 	var e elem
 	var f Flag // the leaf's flags say enough
@@ -333,5 +332,35 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 	}
 }
 
-// sha256 returns the SHA-256 of b.
-func (p *parser) sha256(b []byte) schema.Hash { return sha256.Sum256(b) }
+// hash fills the hashes of a row whose other columns are there. They are made
+// together, because that costs little more than the longest of them; so the
+// row's issuer must be known before, and the one that is not is put right.
+func (p *parser) hash(in *Input, t *tbs) {
+	row := p.row
+	messages := append(p.messages[:0], p.named(row.IssuerKeyHash, t))
+	whole, key := 0, 0 // places of the others; 0 is the TBSCertificate's
+	if row.EntryType == schema.X509Entry || len(in.Precert) > 0 {
+		whole = len(messages)
+		messages = append(messages, row.DER)
+	}
+	if t.spki.read() {
+		key = len(messages)
+		messages = append(messages, t.spki.full(t.src))
+	}
+	p.messages = messages
+	sha256x2.Sums(p.hashes[:len(messages)], nil, messages)
+	copy(row.TBSID[:], p.hashes[0][:])
+	if whole != 0 {
+		row.Fingerprint = p.hashes[whole]
+	}
+	if key != 0 {
+		row.SPKI = p.hashes[key]
+	}
+	if row.EntryType == schema.X509Entry && key != 0 && len(in.Chain) > 0 && in.Chain[0] == row.Fingerprint {
+		// Its own issuer, by its own chain.
+		row.IssuerKeyHash = row.SPKI
+		p.flags &^= NoIssuer
+		h := sha256.Sum256(p.named(row.IssuerKeyHash, t))
+		copy(row.TBSID[:], h[:])
+	}
+}

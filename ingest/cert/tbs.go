@@ -128,7 +128,6 @@ func (t *tbs) split(src []byte, e *elem, f *Flag) {
 		more = c.next(&x)
 	}
 	// The fields that must be there, in their order.
-	// The fields that must be there, in their order.
 	fields := [...]*elem{&t.serial, &t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki}
 	for i, dst := range fields {
 		if !more || x.tag != fieldTags[i] {
@@ -301,18 +300,17 @@ func (p *parser) logDates(t *tbs) []byte {
 	return out
 }
 
-// tbsID returns the first 16 bytes of SHA-256(keyHash, TBSCertificate without
-// poison and SCT list, its dates as logs write them): the same for a
-// precertificate and the certificate that it became.
-func (p *parser) tbsID(keyHash schema.Hash, t *tbs) (id [16]byte) {
+// named returns what Row.TBSID is the first 16 bytes of the SHA-256 of: keyHash,
+// then the TBSCertificate without poison and SCT list, its dates as logs write
+// them; the same for a precertificate and the certificate that it became. It is
+// good until the parser's next use of its scratch memory.
+func (p *parser) named(keyHash schema.Hash, t *tbs) []byte {
 	b := append(p.tmp[:0], keyHash[:]...)
 	for _, s := range p.segments(t, dropPoison|dropSCTs, p.logDates(t)) {
 		b = append(b, s...)
 	}
 	p.tmp = b
-	h := p.sha256(b)
-	copy(id[:], h[:])
-	return id
+	return b
 }
 
 // poisonExtension is the poison as RFC 6962 section 3.1 and DER want it:
@@ -366,7 +364,7 @@ func (p *parser) equalTBS(t *tbs, kinds uint8, want []byte) bool {
 	return len(want) == 0
 }
 
-// fill writes the columns of a TBSCertificate.
+// fill writes the columns of a TBSCertificate, but its hashes.
 func (p *parser) fill(t *tbs) {
 	row := p.row
 	p.version(t)
@@ -402,7 +400,6 @@ func (p *parser) fill(t *tbs) {
 	if !t.spki.read() {
 		p.lost(KeyOdd, "tbsCertificate: no public key")
 	} else {
-		row.SPKI = p.sha256(t.spki.full(t.src))
 		key = p.publicKey(t)
 	}
 	p.extensions(t)

@@ -1,0 +1,41 @@
+package sha256x2
+
+import (
+	"crypto/sha256"
+	"testing"
+
+	"ctappliance/internal/stagebench"
+)
+
+// BenchmarkSums is hashing in pairs and one by one: a precertificate with its
+// TBSCertificate and key, the leaves of a tile, and nodes of the tree.
+func BenchmarkSums(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		size []int
+	}{{"row", []int{811, 695, 126}}, {"leaves", tile()}, {"nodes", []int{65, 65, 65, 65, 65, 65, 65, 65}}} {
+		b.Run(c.name, func(b *testing.B) {
+			var messages [][]byte
+			for i, n := range c.size {
+				messages = append(messages, random(uint64(i), n))
+			}
+			out := make([]Hash, len(messages))
+			t := stagebench.New(b)
+			t.Ours("Sums", len(messages), func(int) error { Sums(out, nil, messages); return nil })
+			t.Instead("crypto/sha256", "Sums", len(messages), func(int) error {
+				for i, m := range messages {
+					out[i] = sha256.Sum256(m)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// tile are the lengths of 256 leaves.
+func tile() (out []int) {
+	for i := range 256 {
+		out = append(out, 650+i*37%300)
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+#include "textflag.h"
+
+// SHA-256 of two messages, block by block, with the SHA instructions (Intel
+// SDM volume 2, SHA256RNDS2, SHA256MSG1, SHA256MSG2; FIPS 180-4 section 6.2.2).
+//
+// Registers, by lane:
+//
+//	          A          B
+//	state     X1  X2     X7  X8      a b e f, and c d g h, from high to low
+//	schedule  X3 to X6   X9 to X12   sixteen words, four to a register
+//	scratch   X13        X14
+//
+// X0 is the operand that SHA256RNDS2 does not name: words of the schedule plus
+// their constants. X15 turns the bytes of words round. AX points to the
+// constants. The state before the block is in the frame.
+
+// Four rounds with the words in X0: two with its low half, two with its high
+// half.
+#define ROUNDS4(abef, cdgh) \
+	SHA256RNDS2 X0, abef, cdgh \
+	PSHUFD $0x0e, X0, X0 \
+	SHA256RNDS2 X0, cdgh, abef
+
+// Four words of the message, and their rounds.
+#define LOAD4(p, g, w, abef, cdgh) \
+	MOVOU (16*g)(p), w \
+	PSHUFB X15, w \
+	MOVO w, X0 \
+	PADDD (16*g)(AX), X0 \
+	ROUNDS4(abef, cdgh)
+
+// Rounds with four words w that the schedule has.
+#define HAVE4(g, w, abef, cdgh) \
+	MOVO w, X0 \
+	PADDD (16*g)(AX), X0 \
+	ROUNDS4(abef, cdgh)
+
+// The first half of sixteen words on: w[t-16] + σ0(w[t-15]), out of old, which
+// has t-16 to t-13, and new, which has t-12 to t-9.
+#define BEGIN4(old, new) \
+	SHA256MSG1 new, old
+
+// The second half: + w[t-7] + σ1(w[t-2]), out of before, which has t-8 to t-5,
+// and last, which has t-4 to t-1.
+#define END4(begun, before, last, scratch) \
+	MOVO last, scratch \
+	PALIGNR $4, before, scratch \
+	PADDD scratch, begun \
+	SHA256MSG2 last, begun
+
+// Four rounds in the middle of both lanes: the words of now are used, those of
+// next are finished, and those of before are begun anew.
+#define MIDDLE(g, nowA, nextA, beforeA, nowB, nextB, beforeB) \
+	HAVE4(g, nowA, X1, X2) \
+	END4(nextA, beforeA, nowA, X13) \
+	BEGIN4(beforeA, nowA) \
+	HAVE4(g, nowB, X7, X8) \
+	END4(nextB, beforeB, nowB, X14) \
+	BEGIN4(beforeB, nowB)
+
+// The same, near the end: no words are begun.
+#define LATE(g, nowA, nextA, beforeA, nowB, nextB, beforeB) \
+	HAVE4(g, nowA, X1, X2) \
+	END4(nextA, beforeA, nowA, X13) \
+	HAVE4(g, nowB, X7, X8) \
+	END4(nextB, beforeB, nowB, X14)
+
+// A state in memory, a to h, to registers.
+#define GETSTATE(p, abef, cdgh, scratch) \
+	MOVOU (p), abef \
+	MOVOU 16(p), cdgh \
+	PSHUFD $0xb1, abef, abef \
+	PSHUFD $0x1b, cdgh, cdgh \
+	MOVO abef, scratch \
+	PALIGNR $8, cdgh, abef \
+	PBLENDW $0xf0, scratch, cdgh
+
+// And back.
+#define PUTSTATE(p, abef, cdgh, scratch) \
+	PSHUFD $0x1b, abef, abef \
+	PSHUFD $0xb1, cdgh, cdgh \
+	MOVO abef, scratch \
+	PBLENDW $0xf0, cdgh, abef \
+	PALIGNR $8, scratch, cdgh \
+	MOVOU abef, (p) \
+	MOVOU cdgh, 16(p)
+
+// func blocks2(ha, hb *[8]uint32, pa, pb *byte, n int)
+TEXT ·blocks2(SB), NOSPLIT, $64-40
+	MOVQ ha+0(FP), R8
+	MOVQ hb+8(FP), R9
+	MOVQ pa+16(FP), SI
+	MOVQ pb+24(FP), DI
+	MOVQ n+32(FP), CX
+	LEAQ constants<>(SB), AX
+	MOVOU turn<>(SB), X15
+	GETSTATE(R8, X1, X2, X13)
+	GETSTATE(R9, X7, X8, X14)
+
+block:
+	MOVOU X1, 0(SP)
+	MOVOU X2, 16(SP)
+	MOVOU X7, 32(SP)
+	MOVOU X8, 48(SP)
+
+	// Rounds 0 to 15, with the words of the message.
+	LOAD4(SI, 0, X3, X1, X2)
+	LOAD4(DI, 0, X9, X7, X8)
+	LOAD4(SI, 1, X4, X1, X2)
+	BEGIN4(X3, X4)
+	LOAD4(DI, 1, X10, X7, X8)
+	BEGIN4(X9, X10)
+	LOAD4(SI, 2, X5, X1, X2)
+	BEGIN4(X4, X5)
+	LOAD4(DI, 2, X11, X7, X8)
+	BEGIN4(X10, X11)
+	LOAD4(SI, 3, X6, X1, X2)
+	END4(X3, X5, X6, X13)
+	BEGIN4(X5, X6)
+	LOAD4(DI, 3, X12, X7, X8)
+	END4(X9, X11, X12, X14)
+	BEGIN4(X11, X12)
+
+	// Rounds 16 to 63, with words that are made.
+	MIDDLE(4, X3, X4, X6, X9, X10, X12)
+	MIDDLE(5, X4, X5, X3, X10, X11, X9)
+	MIDDLE(6, X5, X6, X4, X11, X12, X10)
+	MIDDLE(7, X6, X3, X5, X12, X9, X11)
+	MIDDLE(8, X3, X4, X6, X9, X10, X12)
+	MIDDLE(9, X4, X5, X3, X10, X11, X9)
+	MIDDLE(10, X5, X6, X4, X11, X12, X10)
+	MIDDLE(11, X6, X3, X5, X12, X9, X11)
+	MIDDLE(12, X3, X4, X6, X9, X10, X12)
+	LATE(13, X4, X5, X3, X10, X11, X9)
+	LATE(14, X5, X6, X4, X11, X12, X10)
+	HAVE4(15, X6, X1, X2)
+	HAVE4(15, X12, X7, X8)
+
+	// The frame need not be aligned for PADDD.
+	MOVOU 0(SP), X3
+	MOVOU 16(SP), X4
+	MOVOU 32(SP), X9
+	MOVOU 48(SP), X10
+	PADDD X3, X1
+	PADDD X4, X2
+	PADDD X9, X7
+	PADDD X10, X8
+
+	ADDQ $64, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ  block
+
+	PUTSTATE(R8, X1, X2, X13)
+	PUTSTATE(R9, X7, X8, X14)
+	RET
+
+// func cpuid(leaf uint32) (eax, ebx, ecx uint32)
+TEXT ·cpuid(SB), NOSPLIT, $0-20
+	MOVL leaf+0(FP), AX
+	XORL CX, CX
+	CPUID
+	MOVL AX, eax+8(FP)
+	MOVL BX, ebx+12(FP)
+	MOVL CX, ecx+16(FP)
+	RET
+
+// Words are big endian.
+DATA turn<>+0(SB)/8, $0x0405060700010203
+DATA turn<>+8(SB)/8, $0x0c0d0e0f08090a0b
+GLOBL turn<>(SB), RODATA|NOPTR, $16
+
+// The constants of the rounds (FIPS 180-4 section 4.2.2), four to a load.
+DATA constants<>+0(SB)/8, $0x71374491428a2f98
+DATA constants<>+8(SB)/8, $0xe9b5dba5b5c0fbcf
+DATA constants<>+16(SB)/8, $0x59f111f13956c25b
+DATA constants<>+24(SB)/8, $0xab1c5ed5923f82a4
+DATA constants<>+32(SB)/8, $0x12835b01d807aa98
+DATA constants<>+40(SB)/8, $0x550c7dc3243185be
+DATA constants<>+48(SB)/8, $0x80deb1fe72be5d74
+DATA constants<>+56(SB)/8, $0xc19bf1749bdc06a7
+DATA constants<>+64(SB)/8, $0xefbe4786e49b69c1
+DATA constants<>+72(SB)/8, $0x240ca1cc0fc19dc6
+DATA constants<>+80(SB)/8, $0x4a7484aa2de92c6f
+DATA constants<>+88(SB)/8, $0x76f988da5cb0a9dc
+DATA constants<>+96(SB)/8, $0xa831c66d983e5152
+DATA constants<>+104(SB)/8, $0xbf597fc7b00327c8
+DATA constants<>+112(SB)/8, $0xd5a79147c6e00bf3
+DATA constants<>+120(SB)/8, $0x1429296706ca6351
+DATA constants<>+128(SB)/8, $0x2e1b213827b70a85
+DATA constants<>+136(SB)/8, $0x53380d134d2c6dfc
+DATA constants<>+144(SB)/8, $0x766a0abb650a7354
+DATA constants<>+152(SB)/8, $0x92722c8581c2c92e
+DATA constants<>+160(SB)/8, $0xa81a664ba2bfe8a1
+DATA constants<>+168(SB)/8, $0xc76c51a3c24b8b70
+DATA constants<>+176(SB)/8, $0xd6990624d192e819
+DATA constants<>+184(SB)/8, $0x106aa070f40e3585
+DATA constants<>+192(SB)/8, $0x1e376c0819a4c116
+DATA constants<>+200(SB)/8, $0x34b0bcb52748774c
+DATA constants<>+208(SB)/8, $0x4ed8aa4a391c0cb3
+DATA constants<>+216(SB)/8, $0x682e6ff35b9cca4f
+DATA constants<>+224(SB)/8, $0x78a5636f748f82ee
+DATA constants<>+232(SB)/8, $0x8cc7020884c87814
+DATA constants<>+240(SB)/8, $0xa4506ceb90befffa
+DATA constants<>+248(SB)/8, $0xc67178f2bef9a3f7
+GLOBL constants<>(SB), RODATA|NOPTR, $256
