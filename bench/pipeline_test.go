@@ -30,6 +30,7 @@ func (*nowhere) Highest(context.Context, schema.Range) (uint64, bool, error) {
 }
 func (*nowhere) Epoch(context.Context) (string, error)                   { return "1", nil }
 func (*nowhere) Orphans(context.Context, schema.Range) ([]uint64, error) { return nil, nil }
+func (*nowhere) Remove(context.Context, schema.Range) (uint64, error)    { return 0, nil }
 func (*nowhere) PutLogs(context.Context, []schema.Log) error             { return nil }
 func (*nowhere) Indices(context.Context, schema.Range) ([]uint64, error) { return nil, nil }
 

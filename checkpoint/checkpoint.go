@@ -265,21 +265,23 @@ type Tx struct{ tx *bolt.Tx }
 // PutMeta stores m.
 func (t *Tx) PutMeta(m Meta) error { return t.put(bucketMeta, keyState, m) }
 
-// PutSpan stores s under its ID. A delivered mark that would move backwards is
-// a bug of the caller and refused.
+// PutSpan stores s under its ID. A delivered mark that would move backwards,
+// other than to the end that the span is cut at, is a bug of the caller and
+// refused.
 func (t *Tx) PutSpan(s Span) error {
 	if old := t.tx.Bucket(bucketSpans).Get(key(s.ID)); old != nil {
 		var was Span
-		if err := unseal(old, &was); err == nil && was.Delivered > s.Delivered {
+		if err := unseal(old, &was); err == nil && was.Delivered > s.Delivered && (s.To >= was.To || s.Delivered != s.To) {
 			return fmt.Errorf("span %d: delivered mark would move back from %d to %d", s.ID, was.Delivered, s.Delivered)
 		}
 	}
 	return t.put(bucketSpans, key(s.ID), s)
 }
 
-// HaltSpan marks a span as halted and leaves the rest of it as it is. A span
-// that is not there stays away.
-func (t *Tx) HaltSpan(id uint64, reason string) error {
+// HaltSpan marks a span as halted, notes how far it was verified if that is
+// further than what is known, and leaves the rest of it as it is. A span that
+// is not there stays away.
+func (t *Tx) HaltSpan(id uint64, reason string, verified uint64) error {
 	old := t.tx.Bucket(bucketSpans).Get(key(id))
 	if old == nil {
 		return nil
@@ -288,7 +290,7 @@ func (t *Tx) HaltSpan(id uint64, reason string) error {
 	if err := unseal(old, &s); err != nil {
 		return err
 	}
-	s.Halted = reason
+	s.Halted, s.Verified = reason, max(s.Verified, verified)
 	return t.put(bucketSpans, key(id), s)
 }
 

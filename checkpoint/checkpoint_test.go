@@ -102,10 +102,12 @@ func TestDeliveredNeverBack(t *testing.T) {
 	if err := db.Update(func(tx *Tx) error { return tx.PutSpan(s) }); err == nil {
 		t.Error("the delivered mark moved back")
 	}
-	if err := db.Update(func(tx *Tx) error { return tx.HaltSpan(3, "it lied") }); err != nil {
-		t.Fatal(err)
+	for _, verified := range []uint64{s.Verified + 5, 0} { // the second knows less
+		if err := db.Update(func(tx *Tx) error { return tx.HaltSpan(3, "it lied", verified) }); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := db.Update(func(tx *Tx) error { return tx.HaltSpan(99, "nobody") }); err != nil {
+	if err := db.Update(func(tx *Tx) error { return tx.HaltSpan(99, "nobody", 0) }); err != nil {
 		t.Fatal(err)
 	}
 	got, err := db.Load()
@@ -113,7 +115,7 @@ func TestDeliveredNeverBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = want.Spans[3]
-	s.Halted = "it lied"
+	s.Halted, s.Verified = "it lied", s.Verified+5
 	if !reflect.DeepEqual(got.Spans[3], s) || len(got.Spans) != len(want.Spans) {
 		t.Errorf("halted: %+v", got.Spans)
 	}

@@ -38,6 +38,13 @@ type Span struct {
 
 	// Halted is why the span no longer moves; empty while it does.
 	Halted string `json:"halted,omitempty"`
+
+	// WALTo is the span's end in the write-ahead log where the span was cut at To
+	// later, because another fetches the rest again; 0 where it was not.
+	WALTo uint64 `json:"wal_to,omitempty"`
+	// Sweep says that the ledger's rows of the span are to be removed before any
+	// of it is inserted.
+	Sweep bool `json:"sweep,omitempty"`
 }
 
 // Intent is a flush that may have been attempted. Its cut never changes.

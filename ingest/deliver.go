@@ -160,8 +160,8 @@ func (d *deliverer) take(f *flush, p *parsed) error {
 		return nil
 	}
 	f.next = p.seq + 1
-	if p.to == p.from {
-		return nil // a forgotten stream
+	if p.to == p.from || d.a.spans.void(p.span, p.from) {
+		return nil // a forgotten stream, or what is fetched again
 	}
 	s := d.a.spans.get(p.span)
 	if s == nil {

@@ -96,6 +96,11 @@ func (d *deliverer) sound(ctx context.Context, s *span) error {
 	if err := d.fence(ctx); err != nil {
 		return err
 	}
+	if s.sweep.Load() {
+		if err := d.sweepOut(ctx, s); err != nil {
+			return err
+		}
+	}
 	mark, log := s.delivered.Load(), schema.ShortID(s.log)
 	top, ahead, err := d.a.c.Sink.Highest(ctx, schema.Range{Log: log, From: mark, To: s.to})
 	if err != nil {

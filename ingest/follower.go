@@ -347,7 +347,7 @@ func (f *follower) keepHalt(e *VerifyError) {
 	}
 	if err := f.a.checkpoint.Update(func(tx *checkpoint.Tx) error {
 		for _, s := range f.a.spans.ofLog(f.info.ID) {
-			if err := tx.HaltSpan(s.id, e.Reason); err != nil {
+			if err := tx.HaltSpan(s.id, e.Reason, s.verified.Load()); err != nil {
 				return err
 			}
 		}

@@ -260,7 +260,7 @@ func (f *follower) recallHalt() {
 	}
 	if err := f.a.checkpoint.Update(func(tx *checkpoint.Tx) error {
 		for _, s := range f.a.spans.ofLog(f.info.ID) {
-			if err := tx.HaltSpan(s.id, reason); err != nil {
+			if err := tx.HaltSpan(s.id, reason, s.verified.Load()); err != nil {
 				return err
 			}
 		}

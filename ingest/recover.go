@@ -34,6 +34,10 @@ func (a *Appliance) recover() error {
 	if err := a.adoptStreams(); err != nil {
 		return err
 	}
+	a.settleOverlaps()
+	if a.c.ResumeHalted {
+		a.retake()
+	}
 	a.fedFrom = map[uint64]uint64{}
 	for id, s := range a.spans.byID {
 		a.fedFrom[id] = s.delivered.Load()
@@ -105,11 +109,15 @@ func (a *Appliance) adoptStreams() error {
 			a.spans.byID[id] = s
 			a.spans.next = max(a.spans.next, id+1)
 		}
-		if s.log != p.log || s.from != p.from || s.to != p.to {
+		if s.log != p.log || s.from != p.from || s.end() != p.to {
 			return fmt.Errorf("span %d is [%d,%d) of log %x in the WAL and [%d,%d) of log %x in the checkpoint: they do not belong together",
-				id, p.from, p.to, p.log[:4], s.from, s.to, s.log[:4])
+				id, p.from, p.to, p.log[:4], s.from, s.end(), s.log[:4])
 		}
 		cursor := p.frontier.Size()
+		if cursor > s.to { // cut since: see retake
+			s.cursor.Store(s.to)
+			continue
+		}
 		if c := s.cursor.Load(); c > cursor {
 			// The WAL forgot what the checkpoint has seen: acknowledged records are
 			// gone. Go on from the checkpoint's cursor; the hole is fetched again.

@@ -46,6 +46,11 @@ type Sink interface {
 	// whose certificate is in no other table: ascending, the first thousand.
 	Orphans(ctx context.Context, r schema.Range) ([]uint64, error)
 
+	// Remove takes the rows of r, however long r is, out of the ledger and returns
+	// how many there were. When it returns without an error there is none left,
+	// and none comes back.
+	Remove(ctx context.Context, r schema.Range) (rows uint64, err error)
+
 	// PutLogs writes rows of table logs.
 	PutLogs(ctx context.Context, logs []schema.Log) error
 }

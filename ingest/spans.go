@@ -28,6 +28,9 @@ type span struct {
 	ground  uint64
 	sounded bool
 
+	walTo uint64      // its end in the WAL, where retake has cut it; 0: to
+	sweep atomic.Bool // the ledger's rows of it are removed before any goes in
+
 	cursor    atomic.Uint64 // next index to fetch; everything below is in the WAL
 	verified  atomic.Uint64 // [from, verified) hangs under a signed root
 	delivered atomic.Uint64 // everything below is in the ledger
@@ -82,7 +85,7 @@ func (s *span) save() checkpoint.Span {
 	c := checkpoint.Span{
 		ID: s.id, Log: s.log, Kind: s.kind, From: s.from, To: s.to,
 		Verified: s.verified.Load(), Cursor: s.cursor.Load(), Delivered: s.delivered.Load(),
-		Halted: s.haltReason(),
+		Halted: s.haltReason(), WALTo: s.walTo, Sweep: s.sweep.Load(),
 	}
 	if p := s.saved.Load(); p != nil {
 		c.Cursor, c.Frontier = p.cursor, p.frontier
@@ -91,7 +94,8 @@ func (s *span) save() checkpoint.Span {
 }
 
 func restore(c checkpoint.Span) (*span, error) {
-	s := &span{id: c.ID, log: c.Log, kind: c.Kind, from: c.From, to: c.To}
+	s := &span{id: c.ID, log: c.Log, kind: c.Kind, from: c.From, to: c.To, walTo: c.WALTo}
+	s.sweep.Store(c.Sweep)
 	if c.From > c.Delivered || c.Delivered > c.To || !slices.Contains(kinds, c.Kind) {
 		return nil, fmt.Errorf("span %d of the checkpoint makes no sense: kind %q, [%d,%d), delivered %d", c.ID, c.Kind, c.From, c.To, c.Delivered)
 	}

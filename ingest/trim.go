@@ -107,7 +107,7 @@ func (d *deliverer) rangesBelow(seg wal.SegmentInfo) ([]schema.Range, error) {
 	}
 	err := d.eachRecord(seg.BaseSeq, min(seg.NextSeq, d.lifeFrom), func(rec wal.Record) error {
 		log, from, to, err := RecordRange(rec.Payload)
-		if err == nil && to > from {
+		if err == nil && to > from && !d.a.spans.void(rec.Stream, from) {
 			out = append(out, schema.Range{Log: schema.ShortID(log), From: from, To: to})
 		}
 		return err
@@ -205,6 +205,9 @@ func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
 		r, err := decodeRecord(rec.Payload)
 		if err != nil {
 			return &fatalError{err}
+		}
+		if d.a.spans.void(rec.Stream, r.from) {
+			return nil
 		}
 		var p parsed
 		d.a.parseRecord(r, &p)

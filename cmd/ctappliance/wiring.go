@@ -290,6 +290,14 @@ func (p *patientSink) Orphans(ctx context.Context, r schema.Range) ([]uint64, er
 	return st.Orphans(ctx, r)
 }
 
+func (p *patientSink) Remove(ctx context.Context, r schema.Range) (uint64, error) {
+	st, err := p.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return st.Remove(ctx, r)
+}
+
 func (p *patientSink) PutLogs(ctx context.Context, logs []schema.Log) error {
 	st, err := p.get(ctx)
 	if err != nil {

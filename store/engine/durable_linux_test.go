@@ -196,6 +196,10 @@ func TestDurableBeforeAnswer(t *testing.T) {
 	if status, body, _ := call(t, e, url.Values{"query_id": {"durable-merge"}}, "OPTIMIZE TABLE ct.ledger FINAL"); status != 200 {
 		t.Fatal(body)
 	}
+	// Rows taken out, as the store does it.
+	if status, body, _ := call(t, e, url.Values{"query_id": {"durable-removal"}}, "ALTER TABLE ct.ledger DELETE WHERE log_id = 1 AND idx >= 50 SETTINGS mutations_sync = 2"); status != 200 {
+		t.Fatal(body)
+	}
 	calls := end()
 	answer := func(id string) int {
 		return first(t, calls, 0, id, `^(write|send\w*)\(\d+<socket.*HTTP/1.1 200 OK.*Query-Id: durable-`+id).begin
@@ -211,6 +215,10 @@ func TestDurableBeforeAnswer(t *testing.T) {
 	merged := wholePart(t, calls, dirs["ledger"], "tmp_merge_", answer("merge"))
 	rename := first(t, calls, 0, "merge", `^rename\w*\(.*"`+regexp.QuoteMeta(merged)+`/"`)
 	synced(t, calls, dirs["ledger"], rename.end, answer("merge"), "the merged part's name")
+	mutated := wholePart(t, calls, dirs["ledger"], "tmp_mut_", answer("removal"))
+	rename = first(t, calls, rename.end, "removal", `^rename\w*\(.*"`+regexp.QuoteMeta(mutated)+`/"`)
+	synced(t, calls, dirs["ledger"], rename.end, answer("removal"), "the mutated part's name")
+	rename = first(t, calls, 0, "merge", `^rename\w*\(.*"`+regexp.QuoteMeta(merged)+`/"`)
 	for _, c := range calls {
 		for _, source := range []string{"/202311_1_1_0", "/202311_2_2_0"} {
 			if (strings.HasPrefix(c.name, "unlink") || c.name == "rmdir" || strings.HasPrefix(c.name, "rename") && c.begin > rename.begin) && strings.Contains(c.args, dirs["ledger"]+source) {

@@ -119,6 +119,14 @@ func (s *Server) ddl(q string) (ok bool, err error) {
 		t.columns = append(t.columns, parseColumn(name, strings.TrimSpace(def)))
 		return true, nil
 	}
+	if m := removal.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return true, err
+		}
+		t.remove(decimal(m[2]), decimal(m[3]), decimal(m[4]))
+		return true, nil
+	}
 	return false, nil
 }
 

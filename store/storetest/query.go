@@ -45,6 +45,8 @@ var (
 	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
 	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs_id NOT IN \\(SELECT tbs_id FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
+	total        = regexp.MustCompile("^SELECT count\\(\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
+	removal      = regexp.MustCompile("^ALTER TABLE `(\\w+)`\\.ledger DELETE WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) SETTINGS mutations_sync = 2$")
 	processes    = regexp.MustCompile(`^SELECT query_id FROM system\.processes WHERE query_id LIKE '(.*)'$`)
 	kill         = regexp.MustCompile(`^KILL QUERY WHERE query_id LIKE '(.*)' SYNC$`)
 	parameter    = regexp.MustCompile(`\{(\w+):(\w+)\}`)
@@ -247,6 +249,14 @@ func (s *Server) count(q string) (*result, error) {
 		}
 		return r, nil
 	}
+	if m := total.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return nil, err
+		}
+		n, _, _ := t.scan(m[2:])
+		return &result{[]string{"count()"}, [][]string{{fmt.Sprint(n)}}}, nil
+	}
 	if m := orphans.FindStringSubmatch(q); m != nil {
 		return s.orphans(m)
 	}
@@ -288,6 +298,25 @@ func (s *Server) orphans(m []string) (*result, error) {
 		}
 	}
 	return r, nil
+}
+
+// remove takes rows out of the ledger: parts are replaced, not changed, since
+// snapshots hold them.
+func (t *table) remove(log, from, to uint64) {
+	for k, p := range t.parts {
+		left := *p
+		left.Rows, left.entries, left.hashes = nil, nil, nil
+		for i, e := range p.entries {
+			if e.Log != log || e.Index < from || e.Index >= to {
+				left.Rows = append(left.Rows, p.Rows[i])
+				left.entries = append(left.entries, e)
+				left.hashes = append(left.hashes, p.hashes[i])
+			}
+		}
+		if len(left.entries) != len(p.entries) {
+			t.parts[k] = &left
+		}
+	}
 }
 
 // scan reads the ledger: log, from, to in decimal. It returns the number of
