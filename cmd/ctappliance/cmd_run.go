@@ -86,7 +86,7 @@ const resumeHalted = "resume-halted"
 // resumeHaltedFlag is how an operator who has looked at the evidence lets a
 // halted log go on.
 func resumeHaltedFlag() cli.Flag {
-	return &cli.BoolFlag{Name: resumeHalted, Usage: "let logs go on that were halted because they did not verify; one that still does not halts again"}
+	return &cli.BoolFlag{Name: resumeHalted, Usage: "let logs go on that were halted because they did not verify: what they had not vouched for is taken out of the store and fetched again; one that still does not verify halts again"}
 }
 
 // runPipeline opens the store and the pipeline and runs both with the control
