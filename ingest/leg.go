@@ -149,7 +149,7 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 		}
 		w.recovered()
 		large = 0
-		f := fetched{batch: b, hashes: make([]ctlog.Hash, len(b.Entries))}
+		f := fetched{batch: b, hashes: ctlog.LeafHashes(b.Entries)}
 		for i := range b.Entries {
 			e := &b.Entries[i]
 			if e.Precert == nil {
@@ -157,7 +157,6 @@ func (c *conductor) fetch(ctx context.Context, t *task, treeSize uint64) error {
 				// where a precertificate would be: the parser says what is wrong.
 				e.Precert = e.Extra
 			}
-			f.hashes[i] = ctlog.LeafHash(e.Leaf)
 			f.size += entryOverhead + len(e.Leaf) + len(e.Precert) + 32*len(e.Chain)
 		}
 		c.s.answerSize.Store(int64(f.size))
@@ -184,13 +183,11 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	}
 	next := s.frontier.Clone()
 	var roots []subtree
-	for _, h := range f.hashes {
-		next.Append(h, func(level uint, index uint64, h ctlog.Hash) {
-			if level == 8 {
-				roots = append(roots, subtree{index, h})
-			}
-		})
-	}
+	next.AppendAll(f.hashes, func(level uint, index uint64, h ctlog.Hash) {
+		if level == 8 {
+			roots = append(roots, subtree{index, h})
+		}
+	})
 	state, err := (&position{log: s.log, kind: s.kind, from: s.from, to: s.to, frontier: next}).marshal()
 	if err != nil {
 		return err

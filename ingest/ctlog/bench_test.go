@@ -273,28 +273,24 @@ func BenchmarkHash(b *testing.B) {
 		b.Fatal(err)
 	}
 	t := stagebench.New(b)
-	hashes := make([]Hash, len(entries))
-	t.Ours("LeafHash", 256, func(int) error {
-		for i, e := range entries {
-			hashes[i] = LeafHash(e.Leaf)
-		}
+	var hashes []Hash
+	t.Ours("LeafHashes", 256, func(int) error {
+		hashes = LeafHashes(entries)
 		return nil
 	})
-	t.Instead("merkle rfc6962.HashLeaf", "LeafHash", 256, func(int) error {
+	t.Instead("merkle rfc6962.HashLeaf", "LeafHashes", 256, func(int) error {
 		for _, e := range entries {
 			rfc6962.DefaultHasher.HashLeaf(e.Leaf)
 		}
 		return nil
 	})
 	var f Frontier
-	t.Ours("Frontier.Append", 256, func(int) error {
-		for _, h := range hashes {
-			f.Append(h, nil)
-		}
+	t.Ours("Frontier.AppendAll", 256, func(int) error {
+		f.AppendAll(hashes, nil)
 		return nil
 	})
 	r := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
-	t.Instead("merkle compact.Range.Append", "Frontier.Append", 256, func(int) error {
+	t.Instead("merkle compact.Range.Append", "Frontier.AppendAll", 256, func(int) error {
 		for i := range hashes {
 			h := hashes[i]
 			if err := r.Append(h[:], nil); err != nil {

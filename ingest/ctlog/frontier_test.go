@@ -1,8 +1,10 @@
 package ctlog
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -132,11 +134,54 @@ func TestFrontierUnmarshalIsStrict(t *testing.T) {
 	}
 }
 
-func BenchmarkFrontierAppend(b *testing.B) {
-	leaf := make([]byte, 1200)
-	var f Frontier
-	b.ReportAllocs()
-	for b.Loop() {
-		f.Append(LeafHash(leaf), nil)
+// TestAppendAll cuts the same leaves in all sorts of places: frontier and
+// visited nodes are those of one leaf after the other.
+func TestAppendAll(t *testing.T) {
+	hs := testHashes(1400)
+	type node struct {
+		level uint
+		index uint64
+		h     Hash
+	}
+	for _, cuts := range [][]int{{}, {1}, {255}, {256}, {257}, {100, 300, 600, 1111}, {512, 1024}, {3, 259, 1283}} {
+		var f, g Frontier
+		var got, want []node
+		from := 0
+		for _, to := range append(cuts, len(hs)) {
+			f.AppendAll(hs[from:to], func(level uint, index uint64, h Hash) { got = append(got, node{level, index, h}) })
+			for _, h := range hs[from:to] {
+				g.Append(h, func(level uint, index uint64, h Hash) {
+					if level >= 8 {
+						want = append(want, node{level, index, h})
+					}
+				})
+			}
+			if !f.Equal(&g) || f.Root() != mth(hs[:to]) {
+				t.Fatalf("cuts %v: at %d the frontiers differ", cuts, to)
+			}
+			from = to
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("cuts %v: visited %d nodes, want %d, or others", cuts, len(got), len(want))
+		}
+		f.AppendAll(hs[:513], nil)
+		if f.Size() != 1913 {
+			t.Errorf("size %d, want 1913", f.Size())
+		}
+	}
+}
+
+func TestLeafHashes(t *testing.T) {
+	var entries []Entry
+	for n := range 300 {
+		entries = append(entries, Entry{Leaf: bytes.Repeat([]byte{byte(n)}, n*7%1000)})
+	}
+	for i, h := range LeafHashes(entries) {
+		if want := LeafHash(entries[i].Leaf); h != want {
+			t.Fatalf("leaf %d: %x, want %x", i, h, want)
+		}
+	}
+	if len(LeafHashes(nil)) != 0 {
+		t.Error("hashes of nothing")
 	}
 }

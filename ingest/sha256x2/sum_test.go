@@ -82,6 +82,7 @@ func TestMisuse(t *testing.T) {
 	for _, f := range []func(){
 		func() { Sums(make([]Hash, 1), nil, [][]byte{nil, nil}) },
 		func() { Sums(make([]Hash, 1), []byte{1, 2}, [][]byte{nil}) },
+		func() { Nodes(make([]Hash, 1), 1, make([]Hash, 3)) },
 	} {
 		func() {
 			defer func() {
@@ -96,7 +97,8 @@ func TestMisuse(t *testing.T) {
 
 func TestAllocations(t *testing.T) {
 	a, b := random(1, 700), random(2, 800)
-	if n := testing.AllocsPerRun(100, func() { Sum2(a, b) }); n != 0 {
+	nodes := make([]Hash, 4)
+	if n := testing.AllocsPerRun(100, func() { Sum2(a, b); Nodes(nodes[:2], 1, nodes) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
@@ -111,4 +113,26 @@ func FuzzSums(f *testing.F) {
 		}
 		check(t, prefix, [][]byte{a, b, c})
 	})
+}
+
+// TestNodes compares levels of all widths with crypto/sha256, in place too.
+func TestNodes(t *testing.T) {
+	for n := range 35 {
+		children := make([]Hash, 2*n)
+		want := make([]Hash, n)
+		for i := range children {
+			copy(children[i][:], random(uint64(i+100*n), Size))
+		}
+		for i := range want {
+			want[i] = sha256.Sum256(append(append([]byte{1}, children[2*i][:]...), children[2*i+1][:]...))
+		}
+		got := make([]Hash, n)
+		Nodes(got, 1, children)
+		Nodes(children[:n], 1, children)
+		for i := range want {
+			if got[i] != want[i] || children[i] != want[i] {
+				t.Fatalf("node %d of %d: got %x, in place %x, want %x", i, n, got[i], children[i], want[i])
+			}
+		}
+	}
 }
