@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 
 func faultMatrix() []fault {
 	var all []fault
-	for _, rows := range [][]fault{outputFaults, diskFaults, syscallFaults, processFaults, dataFaults, memoryFaults, clockFaults, notifyFaults} {
+	for _, rows := range [][]fault{outputFaults, diskFaults, syscallFaults, processFaults, dataFaults, memoryFaults, clockFaults, notifyFaults, lieFaults} {
 		all = append(all, rows...)
 	}
 	return all
