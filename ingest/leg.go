@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -90,9 +91,14 @@ func (c *conductor) appendTask(ctx context.Context, t *task) error {
 }
 
 // plan cuts the leg into aligned requests. Memory is booked here, in order, so
-// that the task whose turn it is never waits for one behind it.
+// that the task whose turn it is never waits for one behind it. A leg of a log
+// that gives little ends early, so that it is proven before hours have passed.
 func (c *conductor) plan(ctx context.Context, target, treeSize uint64, tasks, ordered chan<- *task) error {
-	for from := c.s.cursor.Load(); from < target; {
+	begin := c.s.cursor.Load()
+	for from := begin; from < target; {
+		if from > begin && time.Since(c.proved) >= c.f.a.c.VerifyAge {
+			return nil
+		}
 		to, ok := c.f.log.Plan(from, target, treeSize, c.wantPartial(treeSize))
 		if !ok {
 			return nil

@@ -578,3 +578,33 @@ func TestStoreAwayAtTrim(t *testing.T) {
 		}
 	})
 }
+
+// A log that gives little is proven all the same while it gives: every
+// VerifyAge, not only at the end of what it has to give.
+func TestSlowLogIsProvenOnTheWay(t *testing.T) {
+	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
+		l := newLog(t, kind, 2600)
+		if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.Latency, On: ctlogtest.ClassData, Delay: 20 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		bubble(t, kind.String(), func(t *testing.T) {
+			c := bubbleConfig(t, newMemSink(), dial(t, l))
+			c.FetchWorkers, c.VerifyAge = 1, time.Minute
+			ctx, cancel := context.WithCancel(t.Context())
+			a, err := Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			ended := make(chan error, 1)
+			go func() { ended <- a.Run(ctx) }()
+			time.Sleep(170 * time.Second)
+			synctest.Wait()
+			if s := a.Status().Logs[0].Spans[0]; s.Verified == 0 || s.Cursor == 2600 {
+				t.Errorf("after three minutes: cursor %d, verified %d", s.Cursor, s.Verified)
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
