@@ -32,7 +32,7 @@ var hints = []hint{
 
 // loopbackStart is the rate, in requests per second, at which a log on this
 // machine is asked at first: it is its owner's, and needs no slow approach.
-const loopbackStart = 100
+const loopbackStart = 1000
 
 func hintFor(hostname string) hint {
 	hostname = strings.ToLower(strings.TrimSuffix(hostname, "."))
