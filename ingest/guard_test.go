@@ -482,7 +482,7 @@ func TestRecordLimits(t *testing.T) {
 	}
 	tile := make([]byte, 8+2+3+1+2+2) // one entry with a certificate of one byte
 	tile[12] = 1
-	b, err := encodeRecord(ctlog.Hash{1}, &ctlog.Batch{From: 256, Entries: make([]ctlog.Entry, 1), Tile: tile}, nil, nil)
+	b, err := new(encodeBuffers).encodeRecord(ctlog.Hash{1}, &ctlog.Batch{From: 256, Entries: make([]ctlog.Entry, 1), Tile: tile}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

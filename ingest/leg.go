@@ -198,7 +198,8 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	if err != nil {
 		return err
 	}
-	payload, err := encodeRecord(s.log, f.batch, roots, inline)
+	memory := encodeMemory.Get().(*encodeBuffers)
+	payload, err := memory.encodeRecord(s.log, f.batch, roots, inline)
 	if err != nil {
 		return err
 	}
@@ -209,6 +210,7 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	if err != nil {
 		return fmt.Errorf("appending to WAL: %w", err)
 	}
+	memory.release()
 	s.frontier = next
 	s.saved.Store(&savedPosition{next.Size(), state[positionHeader:]})
 	s.cursor.Store(next.Size())

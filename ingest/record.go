@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 
@@ -66,9 +68,27 @@ const (
 
 func (r *record) end() uint64 { return r.from + uint64(len(r.entries)) }
 
-// encodeRecord lays a batch out for the WAL.
-func encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]byte) ([]byte, error) {
-	out := make([]byte, recordHeader, recordHeader+40*len(roots)+len(b.Tile)+1024)
+// encodeBuffers is memory for encodeRecord, kept from one record to the next:
+// a page of entries takes a megabyte, and is on the disk in a moment.
+type encodeBuffers struct{ plain, out []byte }
+
+var encodeMemory = sync.Pool{New: func() any { return new(encodeBuffers) }}
+
+// maxEncodeMemory is how large buffers may be to be kept. Pages of ordinary
+// size are a quarter of it.
+const maxEncodeMemory = 4 << 20
+
+// release gives m back. What encodeRecord returned is void from then on, so it
+// must be on the disk, and not merely given up by whoever waited for that.
+func (m *encodeBuffers) release() {
+	if cap(m.plain) <= maxEncodeMemory && cap(m.out) <= maxEncodeMemory {
+		encodeMemory.Put(m)
+	}
+}
+
+// encodeRecord lays a batch out for the WAL, in memory of m.
+func (m *encodeBuffers) encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]byte) ([]byte, error) {
+	out := append(m.out[:0], make([]byte, recordHeader)...)
 	out[0] = recordVersion
 	copy(out[2:], log[:])
 	binary.BigEndian.PutUint64(out[34:], b.From)
@@ -95,7 +115,8 @@ func encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]by
 			return nil, fmt.Errorf("batch begins at entry %d of its tile", b.TileSkip)
 		}
 		binary.BigEndian.PutUint16(out[46:], uint16(b.TileSkip))
-		return append(out, b.Tile...), nil
+		m.out = append(out, b.Tile...)
+		return m.out, nil
 	}
 	size := 0
 	for _, e := range b.Entries {
@@ -104,7 +125,7 @@ func encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]by
 	if size > maxRecordBody {
 		return nil, fmt.Errorf("a batch of %d bytes is too large for a record", size)
 	}
-	plain := make([]byte, 0, size)
+	plain := slices.Grow(m.plain[:0], size)
 	for _, e := range b.Entries {
 		plain = binary.BigEndian.AppendUint32(plain, uint32(len(e.Leaf)))
 		plain = append(plain, e.Leaf...)
@@ -122,7 +143,11 @@ func encodeRecord(log ctlog.Hash, b *ctlog.Batch, roots []subtree, inline [][]by
 			plain = append(plain, h[:]...)
 		}
 	}
-	return append(out, s2.Encode(nil, plain)...), nil
+	m.plain = plain
+	n := len(out)
+	out = slices.Grow(out, s2.MaxEncodedLen(len(plain)))
+	m.out = out[:n+len(s2.Encode(out[n:cap(out)], plain))]
+	return m.out, nil
 }
 
 // RecordRange reads the log, the first index and the count from a record's

@@ -53,7 +53,7 @@ var someInline = [][]byte{{0x30, 1, 2}, {}, bytes.Repeat([]byte{7}, 3000)}
 func TestRecordRoundTrip(t *testing.T) {
 	log := ctlog.Hash{0xab, 31: 0xcd}
 	for name, b := range batches(t) {
-		payload, err := encodeRecord(log, b, someRoots, someInline)
+		payload, err := new(encodeBuffers).encodeRecord(log, b, someRoots, someInline)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestRecordRoundTrip(t *testing.T) {
 // The layout is a promise to WALs that are on disks.
 func TestRecordLayout(t *testing.T) {
 	b := &ctlog.Batch{From: 0x0102, Entries: []ctlog.Entry{{Leaf: []byte("leaf"), Chain: []ctlog.Hash{{9}}}}}
-	got, err := encodeRecord(ctlog.Hash{0xaa}, b, []subtree{{3, ctlog.Hash{0xbb}}}, [][]byte{{0x30}})
+	got, err := new(encodeBuffers).encodeRecord(ctlog.Hash{0xaa}, b, []subtree{{3, ctlog.Hash{0xbb}}}, [][]byte{{0x30}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestPositionRoundTrip(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	for _, b := range batches(f) {
-		payload, err := encodeRecord(ctlog.Hash{1}, b, someRoots, someInline)
+		payload, err := new(encodeBuffers).encodeRecord(ctlog.Hash{1}, b, someRoots, someInline)
 		if err != nil {
 			f.Fatal(err)
 		}
