@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -286,6 +287,10 @@ func (z *zipIndex) read(ctx context.Context, class Class, r ranger, e zipEntry, 
 	}
 	return body, true, nil
 }
+
+// gunzips holds idle decompressors, about 40 kB each, for what is looked at from
+// its beginning only; nothing in them is a caller's.
+var gunzips sync.Pool
 
 // gzipInside reports whether what body unfolds to begins like gzip.
 func gzipInside(body []byte) bool {

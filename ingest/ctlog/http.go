@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
+	"ctappliance/ingest/inflate"
 )
 
 // Limits and defaults of requests.
@@ -220,36 +220,18 @@ func readBody(b []byte, r io.Reader, declared, limit int64) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// gunzips holds idle decompressors, about 40 kB each; it holds nothing that a caller could see.
-var gunzips sync.Pool
-
 // gunzip appends the decompressed body to dst, at most limit bytes of it.
 func gunzip(dst, body []byte, limit int64) ([]byte, error) {
-	zr, _ := gunzips.Get().(*gzip.Reader)
-	if zr == nil {
-		zr = new(gzip.Reader)
-	}
-	defer gunzips.Put(zr)
-	if err := zr.Reset(bytes.NewReader(body)); err != nil {
-		return nil, answerErrorf("answer", "not gzip as its header says: %v", err)
-	}
-	// A gzip file ends with its plain size modulo 2^32: worth one allocation
-	// of the right size if it is not absurd.
-	hint := int64(0)
-	if n := len(body); n >= 4 {
-		hint = int64(body[n-4]) | int64(body[n-3])<<8 | int64(body[n-2])<<16 | int64(body[n-1])<<24
-	}
-	hint = min(hint, limit, 16*int64(len(body)))
-	start := len(dst)
-	buf := bytes.NewBuffer(append(make([]byte, 0, int64(start)+hint+bytes.MinRead), dst...))
-	_, err := buf.ReadFrom(io.LimitReader(zr, limit+1))
-	if int64(buf.Len()-start) > limit {
+	plain, err := inflate.Gunzip(dst, body, limit)
+	switch {
+	case errors.Is(err, inflate.ErrLimit):
 		return nil, fmt.Errorf("%w: more than %d bytes decompressed", ErrTooLarge, limit)
-	}
-	if err != nil {
+	case errors.Is(err, inflate.ErrHeader):
+		return nil, answerErrorf("answer", "not gzip as its header says: %v", err)
+	case err != nil:
 		return nil, answerErrorf("answer", "gzip data is damaged: %v", err)
 	}
-	return buf.Bytes(), nil
+	return plain, nil
 }
 
 // parseRetryAfter reads Retry-After as seconds, as an HTTP date, or as the date

@@ -37,6 +37,11 @@ type CorpusOptions struct {
 	// excludes DataDir.
 	Authorities *Corpus
 
+	// Neighbour, if not 0, makes this corpus one of several of one seed,
+	// numbered from 1, that hold certificates in common, as the logs of the
+	// world do: see neighbours. It excludes DataDir.
+	Neighbour int
+
 	// CacheBytes bounds the entries that are kept in memory once made; zero is
 	// 192 MiB. What is not kept is made again.
 	CacheBytes int64
@@ -74,6 +79,9 @@ func NewCorpus(o CorpusOptions) (*Corpus, error) {
 	}
 	if o.Authorities != nil && o.DataDir != "" {
 		return nil, errors.New("corpus options: captured entries bring CAs of their own, they cannot be shared")
+	}
+	if o.Neighbour < 0 || o.Neighbour > maxNeighbours || o.Neighbour > 0 && o.DataDir != "" {
+		return nil, fmt.Errorf("corpus options: neighbour %d is not between 1 and %d, or has captured entries, which are in no other", o.Neighbour, maxNeighbours)
 	}
 	c := &Corpus{o: o}
 	if o.Authorities != nil {
@@ -144,7 +152,7 @@ func (c *Corpus) generate(i uint64) Entry {
 		return c.captured[i]
 	}
 	i -= uint64(len(c.captured))
-	e := Entry{Timestamp: uint64(c.time(i).UnixMilli())}
+	e := Entry{Timestamp: uint64(c.time(i).UnixMilli()) + uint64(c.o.Neighbour)}
 	if c.o.OddShare > 0 {
 		if r := newRNG(c.o.Seed, 'o', i); r.chance(c.o.OddShare) {
 			e.Body = c.o.Odd[r.intn(len(c.o.Odd))]
@@ -155,7 +163,7 @@ func (c *Corpus) generate(i uint64) Entry {
 	round, place := i/roundSize, int(i%roundSize)
 	role := c.role(round, place)
 	if role < 3 {
-		cert := c.certificate(3*round+uint64(role), round)
+		cert := c.certificate(c.circle(round)|3*round+uint64(role), round)
 		e.Precert = true
 		e.IssuerKeyHash = cert.ca.keyHash
 		e.Body = cert.leafTBS()
@@ -164,12 +172,35 @@ func (c *Corpus) generate(i uint64) Entry {
 	}
 	if round < lag {
 		// Nothing came before: a certificate whose precertificate is elsewhere.
-		e.Body, e.chain = c.certificate(1<<48+i, round).final()
+		e.Body, e.chain = c.certificate(c.circle(round)|1<<48+i, round).final()
 		return e
 	}
 	round -= lag
-	e.Body, e.chain = c.certificate(3*round+uint64(role-3), round).final()
+	e.Body, e.chain = c.certificate(c.circle(round)|3*round+uint64(role-3), round).final()
 	return e
+}
+
+// Neighbours hold a certificate in common where they are of one circle in its
+// round: circles of two in 38 rounds of a hundred, of three in the others, so
+// that over all of them, if their number can be divided by six, there are 4.2
+// entries for a certificate. Its entries have the same index in each of them.
+const (
+	maxNeighbours = 10_000
+	pairShare     = 0.38
+)
+
+// circle tells the certificates of a round apart that neighbours of other
+// circles have: a number that is shifted beyond those of certificates.
+func (c *Corpus) circle(round uint64) uint64 {
+	if c.o.Neighbour == 0 {
+		return 0
+	}
+	at := uint64(c.o.Neighbour - 1)
+	r := newRNG(c.o.Seed, 'n', round)
+	if r.chance(pairShare) {
+		return (at/2*2 + 1) << 49
+	}
+	return (at/3*2 + 2) << 49
 }
 
 // role shuffles a round: 0 to 2 are its precertificates, 3 and 4 its finals.

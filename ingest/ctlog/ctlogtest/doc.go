@@ -29,6 +29,10 @@
 // head is never older than its newest entry, so a sequence that reaches beyond
 // the present has heads of the future.
 //
+// Logs may be neighbours ([CorpusOptions.Neighbour]): then a certificate is in
+// two or three of them, with 4.2 entries over all, about as many as the logs of
+// the world together have. One log alone has 1.7 for a certificate.
+//
 // The two protocols hash an entry differently (static logs put its index into
 // the leaf), so a log is of one [Kind]. Logs of both may share a corpus.
 //

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,11 @@ type ServeOptions struct {
 	// Kinds lists the logs to serve, each below /rfc/ or /static/; empty is
 	// both.
 	Kinds []Kind
+
+	// Neighbours, if not 0, is how many logs of each kind to serve. They hold
+	// certificates in common, each log differently (see CorpusOptions), and lie
+	// below /rfc/1/, /rfc/2/ and so on.
+	Neighbours int
 
 	// Warm encodes pages and tiles before the logs are ready: see Log.Warm.
 	Warm bool
@@ -79,20 +85,35 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	logs := make([]*Log, len(o.Kinds))
-	var made errgroup.Group // side by side, so that they make each entry once
-	for i, k := range o.Kinds {
+	logs := make([]*Log, len(o.Kinds)*max(o.Neighbours, 1))
+	at := make([]string, len(logs)) // where they are mounted
+	var made errgroup.Group         // side by side, so that they make each entry once
+	made.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for i := range logs {
+		k := o.Kinds[i%len(o.Kinds)]
 		made.Go(func() (err error) {
 			lo := o.Log
 			lo.Kind, lo.Corpus, lo.Name = k, corpus, "demo "+k.String()
+			at[i] = mountPoint(k)
 			if k == Static && lo.Origin == "" {
 				lo.Origin = "demo.invalid/static"
 			}
-			if logs[i], err = New(lo); err != nil {
-				return err
+			if o.Neighbours > 0 {
+				co := o.Corpus
+				co.Neighbour, co.Authorities = i+1, corpus
+				co.CacheBytes /= int64(len(logs))
+				if lo.Corpus, err = NewCorpus(co); err != nil {
+					return err
+				}
+				n := i/len(o.Kinds) + 1
+				lo.Name, lo.CacheBytes = fmt.Sprintf("%s %d", lo.Name, n), lo.CacheBytes/int64(len(logs))
+				at[i] = fmt.Sprintf("%s/%d", at[i], n)
+				if k == Static {
+					lo.Origin = fmt.Sprintf("%s/%d", lo.Origin, n)
+				}
 			}
-			if o.Warm {
-				logs[i].Warm()
+			if logs[i], err = makeLog(lo, o.Warm); err != nil {
+				return err
 			}
 			if err := logs[i].faults.SetLimit(o.Limit); err != nil {
 				return err
@@ -109,7 +130,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return fmt.Errorf("listening for the demo log: %w", err)
 	}
 	defer listener.Close()
-	ready, mux := mount("http://"+listener.Addr().String(), logs)
+	ready, mux := mount("http://"+listener.Addr().String(), logs, at)
 	if ready.LogList, err = writeList(o.Dir, logs, ready); err != nil {
 		return fmt.Errorf("writing the log list: %w", err)
 	}
@@ -156,14 +177,35 @@ func mountPoint(k Kind) string {
 	return "/rfc"
 }
 
-func mount(url string, logs []*Log) (Ready, *http.ServeMux) {
+// makeLog is New, and Warm for the entries at the start: a stretch at a time,
+// so that each entry is made once however small the corpus' cache is.
+func makeLog(o Options, warm bool) (*Log, error) {
+	if !warm {
+		return New(o)
+	}
+	const stretch = 256 * blockSize
+	size := o.Size
+	o.Size = min(size, stretch)
+	l, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	for l.Warm(); l.Size() < size; l.Warm() {
+		if err := l.Grow(min(size-l.Size(), stretch)); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// mount serves each log below its place in at.
+func mount(url string, logs []*Log, at []string) (Ready, *http.ServeMux) {
 	mux := http.NewServeMux()
 	r := Ready{ListURL: url + "/log_list.json"}
 	var infos []Info
-	for _, l := range logs {
-		at := mountPoint(l.o.Kind)
-		mux.Handle(at+"/", http.StripPrefix(at, l.Handler()))
-		i := l.Info(url + at)
+	for n, l := range logs {
+		mux.Handle(at[n]+"/", http.StripPrefix(at[n], l.Handler()))
+		i := l.Info(url + at[n])
 		infos = append(infos, i)
 		rl := ReadyLog{Name: i.Name, Kind: i.Kind.String(), URL: i.URL, LogID: i.ID[:], Key: i.Key, Size: l.Size(), Control: i.URL + "demo/"}
 		if l.o.Kind == Static {
