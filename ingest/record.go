@@ -220,6 +220,7 @@ func decodeLeaves(b []byte, count int) ([]ctlog.Entry, error) {
 		return nil, fmt.Errorf("%d entries in %d bytes", count, len(b))
 	}
 	entries := make([]ctlog.Entry, count)
+	var chains []ctlog.Hash // pieces of it are the entries' chains
 	for i := range entries {
 		e := &entries[i]
 		var ok bool
@@ -238,10 +239,14 @@ func decodeLeaves(b []byte, count int) ([]ctlog.Entry, error) {
 		if b = b[2:]; len(b) < 32*n {
 			return nil, errors.New("ends inside a chain")
 		}
-		e.Chain = make([]ctlog.Hash, n)
-		for j := range e.Chain {
-			e.Chain[j] = ctlog.Hash(b[32*j:])
+		if cap(chains)-len(chains) < n {
+			chains = make([]ctlog.Hash, 0, max(n, min(4*(count-i), len(b)/32)))
 		}
+		at := len(chains)
+		for j := range n {
+			chains = append(chains, ctlog.Hash(b[32*j:]))
+		}
+		e.Chain = chains[at:len(chains):len(chains)]
 		b = b[32*n:]
 	}
 	if len(b) != 0 {
