@@ -101,12 +101,12 @@ func Serve(ctx context.Context, o ServeOptions) error {
 			if o.Neighbours > 0 {
 				co := o.Corpus
 				co.Neighbour, co.Authorities = i+1, corpus
-				co.CacheBytes /= int64(len(logs))
+				co.CacheBytes = max(co.CacheBytes, 192<<20) / int64(len(logs))
 				if lo.Corpus, err = NewCorpus(co); err != nil {
 					return err
 				}
 				n := i/len(o.Kinds) + 1
-				lo.Name, lo.CacheBytes = fmt.Sprintf("%s %d", lo.Name, n), lo.CacheBytes/int64(len(logs))
+				lo.Name, lo.CacheBytes = fmt.Sprintf("%s %d", lo.Name, n), max(lo.CacheBytes, 128<<20)/int64(len(logs))
 				at[i] = fmt.Sprintf("%s/%d", at[i], n)
 				if k == Static {
 					lo.Origin = fmt.Sprintf("%s/%d", lo.Origin, n)
