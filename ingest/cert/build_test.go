@@ -2,10 +2,6 @@ package cert
 
 import (
 	"bytes"
-	"crypto/dsa" //lint:ignore SA1019 old certificates have such keys
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -160,20 +156,4 @@ func (s spec) cert() []byte {
 func (s spec) with(exts ...[]byte) spec {
 	s.exts = append(slices.Clone(s.exts), exts...)
 	return s
-}
-
-// keyBits returns the modulus or field size of a key of another parser, 0 if
-// it has none.
-func keyBits(key any) uint16 {
-	switch k := key.(type) {
-	case *rsa.PublicKey:
-		return uint16(k.N.BitLen())
-	case *ecdsa.PublicKey:
-		return uint16(k.Curve.Params().BitSize)
-	case *dsa.PublicKey:
-		return uint16(k.P.BitLen())
-	case ed25519.PublicKey:
-		return 256
-	}
-	return 0
 }
