@@ -19,6 +19,7 @@ import (
 // nowhere is a sink that takes everything and has nothing.
 type nowhere struct{ flushes int }
 
+func (*nowhere) Prepare() schema.Prepared                                { return thrownAway{} }
 func (n *nowhere) InsertDependents(context.Context, *schema.Flush) error { n.flushes++; return nil }
 func (*nowhere) InsertLedger(context.Context, *schema.Flush, func(*schema.Row) bool) error {
 	return nil
@@ -33,6 +34,12 @@ func (*nowhere) Orphans(context.Context, schema.Range) ([]uint64, error) { retur
 func (*nowhere) Remove(context.Context, schema.Range) (uint64, error)    { return 0, nil }
 func (*nowhere) PutLogs(context.Context, []schema.Log) error             { return nil }
 func (*nowhere) Indices(context.Context, schema.Range) ([]uint64, error) { return nil, nil }
+
+// thrownAway is what nowhere makes of rows.
+type thrownAway struct{}
+
+func (thrownAway) Add([]schema.Row) {}
+func (thrownAway) Discard()         {}
 
 // Prove says what would be right: there is nothing behind it.
 func (*nowhere) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proof, error) {

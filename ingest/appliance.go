@@ -33,6 +33,7 @@ type Appliance struct {
 	roots      *Roots
 	issuers    *issuers
 	ring       *ring
+	rowSlices  sync.Pool // *[]schema.Row, zeroed; see recycle
 	spans      *spanTable
 	followers  atomic.Pointer[[]*follower] // see crew, which replaces it
 	auditor    *auditor
@@ -179,16 +180,19 @@ func (a *Appliance) Close() error {
 // something of ours fails. It starts goroutines and returns when all of them
 // have; stopping is a polite crash.
 //
-//	followers ──> WAL ──> ring ──> parsers ──> deliverer ──> Sink
+//	followers ──> WAL ──> ring ──> parsers ──> cutter ──> deliverer ──> Sink
 func (a *Appliance) Run(ctx context.Context) error {
 	ctx, a.finished = context.WithCancel(ctx)
 	defer a.finished()
 	g, ctx := errgroup.WithContext(ctx)
-	rows := make(chan *parsed)
-	d := &deliverer{a: a, meta: a.start.Meta, intents: a.start.Intents, strays: a.strays, fed: a.fedFrom, lifeFrom: a.start.Meta.DeliveredSeq}
-	a.deliveredSeq.Store(d.meta.DeliveredSeq)
-	g.Go(func() error { return stopped(ctx, d.run(ctx, rows)) })
-	g.Go(func() error { return stopped(ctx, a.parse(ctx, d.meta.DeliveredSeq, rows)) })
+	rows, cuts := make(chan *parsed), make(chan *flush)
+	from := a.start.Meta.DeliveredSeq
+	d := &deliverer{a: a, meta: a.start.Meta, strays: a.strays, lifeFrom: from}
+	c := &cutter{a: a, out: cuts, intents: a.start.Intents, fed: a.fedFrom}
+	a.deliveredSeq.Store(from)
+	g.Go(func() error { return stopped(ctx, d.run(ctx, cuts)) })
+	g.Go(func() error { return stopped(ctx, c.run(ctx, from, rows)) })
+	g.Go(func() error { return stopped(ctx, a.parse(ctx, from, rows)) })
 	g.Go(func() error { return a.publish(ctx) })
 	g.Go(func() error { return a.auditor.run(ctx) })
 	g.Go(func() error { return a.assess(ctx) })

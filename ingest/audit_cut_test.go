@@ -135,7 +135,7 @@ func TestCutRules(t *testing.T) {
 		"another month, but small":        {monthCutRows - 1, 10, 0, 0, may, june, false},
 		"the same month":                  {monthCutRows, 10, 0, 0, june, june, false},
 	} {
-		f := newFlush(1)
+		f := newFlush(1, nil)
 		if test.have > 0 {
 			f.add(&parsed{seq: 1, from: 0, to: uint64(test.have), rows: rowsAt(test.have, test.from), bytes: test.bytes})
 		}

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -12,7 +11,7 @@ import (
 	"ctappliance/schema"
 )
 
-// deliverer cuts flushes and gets them into the store, one after the other:
+// deliverer gets flushes into the store, one after the other:
 //
 //	cut ──> intent (bbolt) ──> dependents ──> ledger ──> roots ──> mark (bbolt)
 //	                              └── anything but success: resolve
@@ -23,14 +22,9 @@ type deliverer struct {
 	a    *Appliance
 	meta checkpoint.Meta
 
-	// intents are cuts that a former life may have attempted; they are cut the
-	// same way again and resolved.
-	intents []checkpoint.Intent
-	strays  []uint64          // flushes that may still take effect and are not cut again
-	fenced  bool              // nothing of a former life can still take effect
-	fed     map[uint64]uint64 // by span: the end of what was taken into flushes
-	resumed bool              // everything that former lives wrote has been taken
-	epoch   string            // of the store, in which the last flush went in
+	strays []uint64 // flushes that may still take effect and are not cut again
+	fenced bool     // nothing of a former life can still take effect
+	epoch  string   // of the store, in which the last flush went in
 
 	unproven []unproven // delivered in this life, not yet proven for trimming; ascending by seq
 	lifeFrom uint64     // the delivered mark at start: what lies below it is read from the WAL to be proven
@@ -38,12 +32,10 @@ type deliverer struct {
 	repeats  int        // how often records were delivered once more
 }
 
-// run delivers what in brings until it is closed. Errors are of our own disk
-// or a broken promise of our own code; a store that is away is waited for.
-func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
-	f := newFlush(d.meta.DeliveredSeq)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+// run delivers the flushes that are cut until there are no more. Errors are of
+// our own disk or a broken promise of our own code; a store that is away is
+// waited for.
+func (d *deliverer) run(ctx context.Context, cuts <-chan *flush) error {
 	// Trimming follows each flush. It is tried again for itself, because there
 	// will be no other flush when the WAL is full of segments that could not be
 	// proven at their time.
@@ -53,46 +45,14 @@ func (d *deliverer) run(ctx context.Context, in <-chan *parsed) error {
 		return ignoreStop(ctx, err)
 	}
 	for {
-		var due <-chan time.Time
-		if f.waiting() && len(d.intents) == 0 {
-			timer.Reset(time.Until(f.since.Add(d.a.c.FlushInterval)))
-			due = timer.C
-		}
 		select {
-		case p, ok := <-in:
+		case f, ok := <-cuts:
 			if !ok {
-				return nil // stopping is a polite crash: the WAL has the rest
+				return nil
 			}
-			if d.mustCut(f, p) {
-				if len(d.intents) > 0 {
-					f.next = d.intents[0].Next // what is missing below it is lost
-				}
-				if err := d.deliver(ctx, f); err != nil {
-					return err
-				}
-				f = newFlush(p.seq)
-			}
-			if err := d.take(f, p); err != nil {
-				return err
-			}
-			if d.nothingToCome(f) {
-				if err := d.deliver(ctx, f); err != nil {
-					return err
-				}
-				f = newFlush(f.next)
-			}
-		case <-d.a.hurry:
-			if d.nothingToCome(f) {
-				if err := d.deliver(ctx, f); err != nil {
-					return err
-				}
-				f = newFlush(f.next)
-			}
-		case <-due:
 			if err := d.deliver(ctx, f); err != nil {
 				return err
 			}
-			f = newFlush(f.next)
 		case <-trim.C:
 			if err := d.poll(ctx); err != nil {
 				return ignoreStop(ctx, err)
@@ -126,69 +86,10 @@ func (d *deliverer) look(ctx context.Context) (sound bool, err error) {
 	return true, nil
 }
 
-// nothingToCome says whether f may be cut early because every span has been
-// fetched to its end and f holds the last of it.
-func (d *deliverer) nothingToCome(f *flush) bool {
-	return d.a.c.UntilDone && !f.empty() && d.resumed && d.a.fetchedAll() && f.next == d.a.wal.Next()
-}
-
-// mustCut says whether f ends before p. A cut that was attempted before is
-// repeated exactly; new ones follow size, month and time.
-func (d *deliverer) mustCut(f *flush, p *parsed) bool {
-	if len(d.intents) > 0 {
-		return p.seq >= d.intents[0].Next
-	}
-	if p.resumed {
-		return !f.empty()
-	}
-	return f.full(p, d.a.c)
-}
-
-// take adds a record to the flush and notices what is missing before it.
-func (d *deliverer) take(f *flush, p *parsed) error {
-	if p.resumed {
-		d.resumed = true
-		// Where a span's cursor is ahead of what the WAL gave, the difference was
-		// acknowledged and is lost.
-		for _, s := range d.a.spans.all() {
-			if end, ok := d.a.recovered[s.id]; ok && d.fed[s.id] < end {
-				f.lost(s, d.fed[s.id], end)
-				d.fed[s.id] = end
-			}
-		}
-		f.next = p.seq
-		return nil
-	}
-	f.next = p.seq + 1
-	if p.to == p.from || d.a.spans.void(p.span, p.from) {
-		return nil // a forgotten stream, or what is fetched again
-	}
-	s := d.a.spans.get(p.span)
-	if s == nil {
-		return fmt.Errorf("WAL record %d belongs to span %d, which nobody knows", p.seq, p.span)
-	}
-	at, ok := d.fed[s.id]
-	if !ok {
-		at = s.delivered.Load()
-	}
-	switch {
-	case p.rows == nil:
-		f.lost(s, p.from, p.to)
-	case p.from > at:
-		f.lost(s, at, p.from)
-		f.add(p)
-	case p.from < at:
-		return fmt.Errorf("WAL record %d holds [%d,%d) of span %d, which is at %d already", p.seq, p.from, p.to, s.id, at)
-	default:
-		f.add(p)
-	}
-	d.fed[s.id] = p.to
-	return nil
-}
-
 // deliver gets f into the store and moves the marks. It returns without
 // having done so only when ctx ends.
 func (d *deliverer) deliver(ctx context.Context, f *flush) error {
+	defer f.discard()
 	if f.empty() {
 		return nil
 	}
@@ -223,9 +124,8 @@ func (d *deliverer) deliver(ctx context.Context, f *flush) error {
 
 // intentOf returns the stored intent of this very cut, or a new one.
 func (d *deliverer) intentOf(f *flush) (in checkpoint.Intent, attempted bool) {
-	if len(d.intents) > 0 && d.intents[0].Next == f.next {
-		in, d.intents = d.intents[0], d.intents[1:]
-		return in, true
+	if f.intent != nil {
+		return *f.intent, true
 	}
 	in = checkpoint.Intent{ID: d.meta.Writer<<40 | d.meta.NextFlush, First: f.first, Next: f.next, Ranges: f.ranges}
 	d.meta.NextFlush++

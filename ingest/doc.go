@@ -15,7 +15,8 @@
 //	ring         appended batches on their way to the parsers, bounded
 //	feeder       WAL records in order, from the ring or from disk
 //	parser × n   record ──> rows: pure
-//	deliverer    cuts flushes: intent ──> dependents ──> ledger ──> marks ──> trim
+//	cutter       cuts flushes, one ahead: rows ──> the store's columns
+//	deliverer    intent ──> dependents ──> ledger ──> marks ──> trim
 //
 // Two clocks meet in the WAL: legs tick at the pace of logs, the deliverer at
 // that of the store. The WAL's disk budget is the only brake between them.
@@ -24,7 +25,11 @@
 //
 //	span.frontier              the span's conductor
 //	marks (cursor, verified)   the conductor writes, anyone reads
+//	where a flush ends         the cutter
 //	mark delivered, intents    the deliverer
+//	rows                       the record's parser, then the cutter, which makes columns of
+//	                           them and gives their memory to another record; the deliverer
+//	                           reads them from the WAL again where a flush is in doubt
 //	WAL stream state           written with each record: the span as of then
 //	subtree roots              the deliverer writes, audits read
 //
@@ -76,8 +81,8 @@
 //
 // Bounded at every joint: answers under way (Config.FetchMemory, booked in the
 // order of indices), batches for the parsers (Config.RingMemory), records
-// being parsed (two per worker), rows of one flush (Config.FlushRows and
-// FlushBytes).
+// being parsed (two per worker), columns of two flushes (Config.FlushRows and
+// FlushBytes), and the rows of one while it is in doubt.
 //
 // # Imports
 //

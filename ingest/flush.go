@@ -9,11 +9,17 @@ import (
 	"ctappliance/schema"
 )
 
-// flush is a cut in the making: rows of consecutive WAL records.
+// flush is a cut in the making: rows of consecutive WAL records. They are
+// turned into the store's columns as they come, and their memory is used for
+// the next record's. Who needs them again reads the WAL again: see
+// [deliverer.load].
 type flush struct {
-	first, next uint64         // WAL seqs [first, next)
-	parts       [][]schema.Row // one per record
-	count       int            // rows in parts
+	first, next uint64             // WAL seqs [first, next)
+	columns     schema.Prepared    // of all rows; nil where they are kept
+	parts       [][]schema.Row     // the rows, one per record, where they are kept
+	entries     []schema.Range     // of the rows, one per record
+	count       int                // rows
+	intent      *checkpoint.Intent // that a former life has stored for this cut; nil if it is new
 	issuers     map[schema.Hash]schema.Issuer
 	ranges      []checkpoint.Range // one per record, in order
 	roots       []rootOf
@@ -36,8 +42,9 @@ type hole struct {
 	from, to uint64
 }
 
-func newFlush(first uint64) *flush {
-	return &flush{first: first, next: first, issuers: map[schema.Hash]schema.Issuer{}, dated: map[uint64]uint64{}}
+// newFlush begins a flush whose rows go into columns, or are kept if that is nil.
+func newFlush(first uint64, columns schema.Prepared) *flush {
+	return &flush{first: first, next: first, columns: columns, issuers: map[schema.Hash]schema.Issuer{}, dated: map[uint64]uint64{}}
 }
 
 func (f *flush) empty() bool { return f.count == 0 && f.first == f.next && len(f.holes) == 0 }
@@ -64,9 +71,14 @@ func (f *flush) add(p *parsed) {
 		f.month = -1
 	}
 	if len(p.rows) > 0 {
-		f.parts = append(f.parts, p.rows)
+		if f.columns != nil {
+			f.columns.Add(p.rows)
+		} else {
+			f.parts = append(f.parts, p.rows)
+		}
 		f.dated[p.span] = p.rows[len(p.rows)-1].Timestamp
 		f.count += len(p.rows)
+		f.entries = append(f.entries, schema.Range{Log: p.rows[0].LogID, From: p.from, To: p.to})
 	}
 	for _, i := range p.issuers {
 		f.issuers[i.Fingerprint] = i
@@ -106,32 +118,55 @@ func monthOf(rows []schema.Row) int {
 	return month
 }
 
-// materialise lays the flush out for the sink: rows in ledger order, ranges by
-// log.
+// discard gives the columns back.
+func (f *flush) discard() {
+	if f.columns != nil {
+		f.columns.Discard()
+		f.columns = nil
+	}
+}
+
+// materialise lays the flush out for the sink: ranges by log, and the rows in
+// ledger order where they are kept. Where they are not and some entry came
+// twice there is neither: the columns hold it twice, and what is read again
+// has it once.
 func (f *flush) materialise(id uint64, generation uint32) *schema.Flush {
-	slices.SortFunc(f.parts, func(a, b []schema.Row) int {
-		return compareRanges(schema.Range{Log: a[0].LogID, From: a[0].Index}, schema.Range{Log: b[0].LogID, From: b[0].Index})
-	})
-	rows := make([]*schema.Row, 0, f.count)
-	for _, part := range f.parts {
-		for i := range part {
-			rows = append(rows, &part[i])
-		}
+	out := &schema.Flush{ID: id, Generation: generation, Ranges: merge(f.entries)}
+	if f.columns == nil {
+		out.Rows = inOrder(f.parts)
+	} else if total(out.Ranges) == uint64(f.count) {
+		out.Prepared = f.columns
 	}
 	f.parts = nil
-	out := &schema.Flush{ID: id, Generation: generation, Rows: once(rows)}
-	for _, r := range out.Rows {
-		if n := len(out.Ranges); n > 0 && out.Ranges[n-1].Log == r.LogID && out.Ranges[n-1].To == r.Index {
-			out.Ranges[n-1].To++
-			continue
-		}
-		out.Ranges = append(out.Ranges, schema.Range{Log: r.LogID, From: r.Index, To: r.Index + 1})
-	}
 	for _, i := range f.issuers {
 		out.Issuers = append(out.Issuers, i)
 	}
 	slices.SortFunc(out.Issuers, func(a, b schema.Issuer) int { return slices.Compare(a.Fingerprint[:], b.Fingerprint[:]) })
 	return out
+}
+
+// total is the number of entries in ranges.
+func total(ranges []schema.Range) (n uint64) {
+	for _, r := range ranges {
+		n += r.Len()
+	}
+	return n
+}
+
+// inOrder returns the rows of records in the ledger's order, each once.
+func inOrder(parts [][]schema.Row) []*schema.Row {
+	slices.SortFunc(parts, func(a, b []schema.Row) int { return compareEntries(&a[0], &b[0]) })
+	count := 0
+	for _, part := range parts {
+		count += len(part)
+	}
+	rows := make([]*schema.Row, 0, count)
+	for _, part := range parts {
+		for i := range part {
+			rows = append(rows, &part[i])
+		}
+	}
+	return once(rows)
 }
 
 // once leaves out rows of entries that are there twice: a repair may have

@@ -25,7 +25,7 @@ func TestFlushHasEntriesOnce(t *testing.T) {
 		"three times":       {record(1, 7, 200, 250), record(2, 7, 200, 250), record(3, 7, 200, 250)},
 		"none":              {record(1, 7, 200, 250), record(1, 7, 250, 251), record(3, 9, 0, 1)},
 	} {
-		f := newFlush(0)
+		f := newFlush(0, nil)
 		want := map[entryKey]bool{}
 		for _, p := range records {
 			f.add(p)
@@ -48,6 +48,27 @@ func TestFlushHasEntriesOnce(t *testing.T) {
 		}
 		if len(seen) != len(want) || ranges != uint64(len(want)) {
 			t.Errorf("%s: %d entries, ranges of %d, want %d", name, len(seen), ranges, len(want))
+		}
+	}
+}
+
+// Where an entry comes twice into columns they cannot be inserted.
+func TestEntryTwiceInColumns(t *testing.T) {
+	for name, test := range map[string]struct {
+		second uint64
+		usable bool
+	}{"apart": {10, true}, "twice": {9, false}} {
+		f := newFlush(1, &memColumns{})
+		for _, from := range []uint64{0, test.second} {
+			p := &parsed{span: 1, from: from, to: from + 10}
+			for i := from; i < from+10; i++ {
+				p.rows = append(p.rows, schema.Row{LogID: 7, Index: i})
+			}
+			f.add(p)
+		}
+		out := f.materialise(1, 0)
+		if usable := out.Prepared != nil; usable != test.usable || out.Rows != nil || len(out.Ranges) != 1 || out.Ranges[0].Len() != 10+test.second {
+			t.Errorf("%s: usable is %v, %d rows, ranges %v", name, usable, len(out.Rows), out.Ranges)
 		}
 	}
 }

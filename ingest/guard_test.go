@@ -41,7 +41,7 @@ func alone(t *testing.T, sink Sink) (ctx context.Context, d *deliverer, s *span)
 	t.Cleanup(func() { a.Close() })
 	s = a.spans.add(ctlog.Hash{1}, checkpoint.KindBackfill, 0, 100)
 	s.sounded = true
-	d = &deliverer{a: a, fed: map[uint64]uint64{}, fenced: true, meta: checkpoint.Meta{Writer: 1, NextFlush: 1, DeliveredSeq: 1}}
+	d = &deliverer{a: a, fenced: true, meta: checkpoint.Meta{Writer: 1, NextFlush: 1, DeliveredSeq: 1}}
 	return ctx, d, s
 }
 
@@ -84,9 +84,8 @@ func TestIntentIsDoubt(t *testing.T) {
 		sink := newMemSink()
 		ctx, d, s := alone(t, sink)
 		sink.has(ledgerRows(s, 0, 6))
-		d.intents = []checkpoint.Intent{{ID: 7, First: 1, Next: 2}}
-		f := newFlush(1)
-		f.next = 2
+		f := newFlush(1, nil)
+		f.next, f.intent = 2, &checkpoint.Intent{ID: 7, First: 1, Next: 2}
 		f.add(&parsed{seq: 1, span: s.id, log: s.log, from: 0, to: 10, rows: ledgerRows(s, 0, 10)})
 		if err := d.deliver(ctx, f); err != nil {
 			t.Fatal(err)
@@ -262,7 +261,7 @@ func TestStrayIsFenced(t *testing.T) {
 func TestDependentsFirst(t *testing.T) {
 	sink := newMemSink() // refuses ledger rows that come before their dependents
 	ctx, d, s := alone(t, sink)
-	if err := d.first(ctx, flushOf(s, 0, 10)); err != nil {
+	if err := d.first(ctx, flushOf(s, 0, 10), &checkpoint.Intent{ID: 7}); err != nil {
 		t.Error(err)
 	}
 }
@@ -370,21 +369,21 @@ func TestRetryAfterIsWaited(t *testing.T) {
 func TestLostTail(t *testing.T) {
 	_, d, s := alone(t, newMemSink())
 	d.a.recovered[s.id] = 20
-	d.fed[s.id] = 10
-	f := newFlush(1)
-	if err := d.take(f, &parsed{seq: 5, resumed: true}); err != nil {
+	c := &cutter{a: d.a, fed: map[uint64]uint64{s.id: 10}}
+	f := newFlush(1, nil)
+	if err := c.take(f, &parsed{seq: 5, resumed: true}); err != nil {
 		t.Fatal(err)
 	}
-	if want := []hole{{s, 10, 20}}; !slices.Equal(f.holes, want) || d.fed[s.id] != 20 {
-		t.Errorf("holes %+v, fed up to %d", f.holes, d.fed[s.id])
+	if want := []hole{{s, 10, 20}}; !slices.Equal(f.holes, want) || c.fed[s.id] != 20 {
+		t.Errorf("holes %+v, fed up to %d", f.holes, c.fed[s.id])
 	}
 }
 
 func TestRecordTwice(t *testing.T) {
 	_, d, s := alone(t, newMemSink())
-	d.fed[s.id] = 10
-	f := newFlush(1)
-	if err := d.take(f, &parsed{seq: 5, span: s.id, from: 5, to: 10, rows: ledgerRows(s, 5, 10)}); err == nil || f.count != 0 {
+	c := &cutter{a: d.a, fed: map[uint64]uint64{s.id: 10}}
+	f := newFlush(1, nil)
+	if err := c.take(f, &parsed{seq: 5, span: s.id, from: 5, to: 10, rows: ledgerRows(s, 5, 10)}); err == nil || f.count != 0 {
 		t.Errorf("%d rows are taken twice, %v", f.count, err)
 	}
 }

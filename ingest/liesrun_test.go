@@ -34,6 +34,10 @@ type leafSink struct {
 }
 
 func (s *leafSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+	f, err := s.unpack(f)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	for _, r := range f.Rows {
 		if r.LogID == s.id && !bytes.Equal(r.Leaf, s.log.Leaf(r.Index)) {

@@ -31,6 +31,44 @@ type memSink struct {
 	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
 	held   map[uint64][]func()                    // by flush: what late has put off
 	calls  map[string]int
+	stale  bool // what was prepared is out of date, always
+}
+
+// memColumns is what memSink makes of rows ahead: copies of what it looks at,
+// since the rows are used again.
+type memColumns struct {
+	rows      []schema.Row
+	discarded bool
+}
+
+func (c *memColumns) Add(rows []schema.Row) {
+	for i := range rows {
+		r := &rows[i]
+		c.rows = append(c.rows, schema.Row{LogID: r.LogID, Index: r.Index, Timestamp: r.Timestamp, EntryType: r.EntryType, TBSID: r.TBSID, Fingerprint: r.Fingerprint,
+			IssuerKeyHash: r.IssuerKeyHash, Status: r.Status, Flags: r.Flags, Error: r.Error, Leaf: slices.Clone(r.Leaf), DER: slices.Clone(r.DER)})
+	}
+}
+
+func (c *memColumns) Discard() { c.rows, c.discarded = nil, true }
+
+func (s *memSink) Prepare() schema.Prepared { return &memColumns{} }
+
+// unpack gives f its rows.
+func (s *memSink) unpack(f *schema.Flush) (*schema.Flush, error) {
+	if f.Rows != nil {
+		return f, nil
+	}
+	c, ok := f.Prepared.(*memColumns)
+	if !ok || s.stale {
+		return nil, schema.ErrStale
+	}
+	if c.discarded {
+		return nil, errors.New("columns were given back before they went in")
+	}
+	out := *f
+	out.Rows = pointers(c.rows)
+	slices.SortFunc(out.Rows, compareEntries)
+	return &out, nil
 }
 
 func newMemSink() *memSink {
@@ -56,6 +94,10 @@ func (s *memSink) end(op string, f *schema.Flush) error {
 func (s *memSink) InsertDependents(_ context.Context, f *schema.Flush) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	f, err := s.unpack(f)
+	if err != nil {
+		return err
+	}
 	if err := s.begin("dependents", f); err != nil {
 		return err
 	}
@@ -71,6 +113,10 @@ func (s *memSink) InsertDependents(_ context.Context, f *schema.Flush) error {
 func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	f, err := s.unpack(f)
+	if err != nil {
+		return err
+	}
 	if err := s.begin("ledger", f); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (a *Appliance) parseJob(j *job) (*parsed, error) {
 // chain certificates.
 func (a *Appliance) parseRecord(rec *record, p *parsed) {
 	p.log, p.from, p.to, p.roots = rec.log, rec.from, rec.end(), rec.roots
-	p.rows = make([]schema.Row, len(rec.entries))
+	p.rows = a.rowsFor(len(rec.entries))
 	inline := map[ctlog.Hash]*schema.Issuer{}
 	for _, der := range rec.inline {
 		parsed := cert.ParseIssuer(der)
@@ -143,6 +143,29 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 			}
 		}
 	}
+}
+
+// pooledRows is the largest number of rows that are kept for another record:
+// those of four tiles. A row is more than a kilobyte, full of pointers.
+const pooledRows = 1024
+
+// rowsFor returns n rows to be filled.
+func (a *Appliance) rowsFor(n int) []schema.Row {
+	if s, ok := a.rowSlices.Get().(*[]schema.Row); ok && cap(*s) >= n {
+		return (*s)[:n]
+	}
+	return make([]schema.Row, n)
+}
+
+// recycle takes p's rows for another record's. Who calls it has turned them
+// into something else and owned them alone.
+func (a *Appliance) recycle(p *parsed) {
+	rows := p.rows
+	if p.rows = nil; rows == nil || cap(rows) > pooledRows {
+		return
+	}
+	clear(rows) // they refer to the record's bytes
+	a.rowSlices.Put(&rows)
 }
 
 // parseEntry is cert.Parse, which must not panic, and if it does all the same,

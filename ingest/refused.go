@@ -155,7 +155,7 @@ func (s *search) convinced(tries int) bool { return s.accepted || tries >= refus
 func (d *deliverer) dropRefusedIssuers(ctx context.Context, f *schema.Flush) error {
 	s := search{try: func(at []int) error {
 		part := *f
-		part.Rows, part.Issuers = nil, make([]schema.Issuer, len(at))
+		part.Rows, part.Issuers = []*schema.Row{}, make([]schema.Issuer, len(at))
 		for i, at := range at {
 			part.Issuers[i] = f.Issuers[at]
 		}

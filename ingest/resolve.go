@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ctappliance/checkpoint"
 	"ctappliance/schema"
+	"ctappliance/wal"
 )
 
 // insert gets a flush into every table. In doubt it proves before it inserts;
@@ -24,6 +26,9 @@ func (d *deliverer) insert(ctx context.Context, f *schema.Flush, in *checkpoint.
 		d.a.insertErrors.Add(1)
 		var refused *schema.RefusedError
 		if errors.As(err, &refused) {
+			if err := d.load(f, in); err != nil {
+				return err
+			}
 			if failed := d.bisect(ctx, f, in, refused, tries); failed != nil {
 				err = failed
 			}
@@ -45,7 +50,7 @@ func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint
 	if doubt {
 		err = d.resolve(ctx, f, in)
 	} else {
-		err = d.first(ctx, f)
+		err = d.first(ctx, f, in)
 	}
 	if err != nil {
 		return err
@@ -60,9 +65,15 @@ func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint
 }
 
 // first is a flush's first attempt: dependents first, the ledger last.
-func (d *deliverer) first(ctx context.Context, f *schema.Flush) error {
+func (d *deliverer) first(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
 	d.a.c.Step("dependents")
-	if err := d.a.c.Sink.InsertDependents(ctx, f); err != nil {
+	err := d.a.c.Sink.InsertDependents(ctx, f)
+	if errors.Is(err, schema.ErrStale) {
+		if err = d.load(f, in); err == nil {
+			err = d.a.c.Sink.InsertDependents(ctx, f)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	d.a.c.Step("ledger")
@@ -82,6 +93,9 @@ func (d *deliverer) first(ctx context.Context, f *schema.Flush) error {
 func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
 	sink := d.a.c.Sink
 	d.a.c.Step("resolve")
+	if err := d.load(f, in); err != nil {
+		return err
+	}
 	if err := d.fence(ctx); err != nil {
 		return err
 	}
@@ -116,6 +130,52 @@ func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint
 			return err
 		}
 	}
+}
+
+// load reads the rows of a flush from the WAL again, unless they are there:
+// they were turned into columns when the flush was cut, and those are of no use
+// for a part of it. The same records give the same rows. A record that could be
+// read then and cannot now ends this life, for its entries are in the cut; the
+// next one finds the hole and fetches it again.
+func (d *deliverer) load(f *schema.Flush, in *checkpoint.Intent) error {
+	if f.Rows != nil {
+		return nil
+	}
+	if f.Prepared != nil {
+		f.Prepared.Discard()
+		f.Prepared = nil
+	}
+	var parts [][]schema.Row
+	if err := d.eachRecord(in.First, in.Next, func(rec wal.Record) error {
+		r, err := decodeRecord(rec.Payload)
+		if err != nil {
+			return &fatalError{fmt.Errorf("WAL record %d: %w", rec.Seq, err)}
+		}
+		if d.a.spans.void(rec.Stream, r.from) || !covers(f.Ranges, schema.Range{Log: schema.ShortID(r.log), From: r.from, To: r.end()}) {
+			return nil // it was a hole when the flush was cut, and a repair fills it
+		}
+		var p parsed
+		d.a.parseRecord(r, &p)
+		parts = append(parts, p.rows)
+		return nil
+	}); err != nil {
+		return err
+	}
+	rows := inOrder(parts)
+	if n := total(f.Ranges); uint64(len(rows)) != n {
+		return &fatalError{fmt.Errorf("the WAL gives %d of the %d entries of a flush that it had a moment ago: start again, what is lost is fetched again", len(rows), n)}
+	}
+	f.Rows = rows
+	return nil
+}
+
+// covers says whether one of the ranges, which are ascending and apart, holds r.
+func covers(ranges []schema.Range, r schema.Range) bool {
+	i, found := slices.BinarySearchFunc(ranges, r, compareRanges)
+	if !found {
+		i--
+	}
+	return i >= 0 && ranges[i].Log == r.Log && ranges[i].From <= r.From && r.To <= ranges[i].To
 }
 
 // nextGeneration gives the flush's inserts a token that was never used.

@@ -11,8 +11,13 @@ import (
 // there: the flush is then in doubt until Fence has returned and Prove has
 // counted it.
 type Sink interface {
+	// Prepare begins a flush that is still to be cut: rows are added as they come,
+	// while earlier flushes are on their way.
+	Prepare() schema.Prepared
+
 	// InsertDependents writes the flush's rows to every table but the ledger:
-	// one insert per table. Doing it again changes nothing.
+	// one insert per table. Doing it again changes nothing. It wants what Prepare
+	// gave, or the rows; it is schema.ErrStale if it wants the rows.
 	InsertDependents(ctx context.Context, f *schema.Flush) error
 
 	// InsertLedger writes the flush's ledger rows, only those for which keep

@@ -200,7 +200,7 @@ func (d *deliverer) settle(ctx context.Context, seg wal.SegmentInfo) error {
 // size.
 func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
 	d.repeats++
-	f := newFlush(from)
+	f := newFlush(from, nil)
 	if err := d.eachRecord(from, to, func(rec wal.Record) error {
 		r, err := decodeRecord(rec.Payload)
 		if err != nil {
@@ -215,7 +215,7 @@ func (d *deliverer) repeat(ctx context.Context, from, to uint64) error {
 			if err := d.insertAgain(ctx, f); err != nil {
 				return err
 			}
-			f = newFlush(rec.Seq)
+			f = newFlush(rec.Seq, nil)
 		}
 		f.add(&p)
 		return nil

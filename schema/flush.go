@@ -1,5 +1,7 @@
 package schema
 
+import "errors"
+
 // Range is the half-open index range [From, To) of one log. Log is the first 8
 // bytes of the log ID.
 type Range struct {
@@ -19,9 +21,26 @@ type Flush struct {
 	ID         uint64
 	Generation uint32
 	Ranges     []Range // ascending by (Log, From); adjacent ones merged
-	Rows       []*Row  // ascending by (LogID, Index)
 	Issuers    []Issuer
+
+	// The rows: as what the store has made of them while the flush was cut, or
+	// themselves, ascending by (LogID, Index). An insert of a part needs the rows.
+	Prepared Prepared
+	Rows     []*Row
 }
+
+// Prepared is what a store makes of a flush's rows ahead of the inserts. One
+// goroutine adds to it; when it has done so the one that inserts owns it.
+type Prepared interface {
+	// Add takes rows in. Their memory may be used again when it returns.
+	Add(rows []Row)
+	// Discard gives the memory back. Doing it again changes nothing.
+	Discard()
+}
+
+// ErrStale says that what was prepared for a flush is of no use any more: the
+// flush must come with its rows.
+var ErrStale = errors.New("what was prepared for the flush is out of date")
 
 // Proof is what the ledger says it holds of a Range.
 type Proof struct {

@@ -104,9 +104,7 @@ const fencePatience = time.Minute
 // (Config.NoTokens): it doubles rows, which counting shows and nobody can take
 // away. That is a limit; see "Fences that a statement could carry" in this file.
 func (s *Store) Fence(ctx context.Context, flushID uint64) error {
-	s.building.Lock()
-	s.recent.Forget()
-	s.building.Unlock()
+	s.forget()
 	if e := s.cfg.Embedded; e != nil {
 		for _, id := range s.attempts.of(flushID) {
 			if err := fenceEmbedded(ctx, e, id); err != nil {

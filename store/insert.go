@@ -36,23 +36,15 @@ func insertSettings() clickhouse.Settings {
 }
 
 // InsertDependents writes the flush's rows to every table but the ledger: one
-// insert per table. Doing it again changes nothing.
+// insert per table. Doing it again changes nothing. The error is
+// schema.ErrStale where the flush has to come with its rows.
 func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	if s.cfg.ReadOnly {
 		return ErrReadOnly
 	}
-	s.building.Lock()
-	defer s.building.Unlock()
-	if err := s.checkLife(ctx, f); err != nil {
+	d, done, err := s.fill(ctx, f)
+	if err != nil {
 		return err
-	}
-	d := s.dependents
-	defer d.Reset()
-	for i := range f.Issuers {
-		d.AppendIssuer(&f.Issuers[i])
-	}
-	for _, r := range f.Rows {
-		d.Append(r)
 	}
 	// Side by side: most of an insert's time goes by waiting for the disk, and
 	// what ends together is synced together. The ledger comes when all are there.
@@ -61,11 +53,12 @@ func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	for _, b := range d.Blocks() {
 		g.Go(func() error { return s.insert(ctx, f, b, insertSettings()) })
 	}
-	if err := g.Wait(); err != nil {
-		s.recent.Forget() // it holds keys of rows that are in doubt now
-		return err
+	err = g.Wait()
+	if err != nil {
+		s.forget() // the filter holds keys of rows that are in doubt now
 	}
-	return nil
+	done(err == nil)
+	return err
 }
 
 // checkLife empties the recently-seen filter where what it remembers is not
@@ -78,8 +71,13 @@ func (s *Store) checkLife(ctx context.Context, f *schema.Flush) error {
 	if err != nil {
 		return err
 	}
+	s.filter.Lock()
+	defer s.filter.Unlock()
+	if s.recentLife == "" {
+		s.recentLife = epoch // nothing was acknowledged before
+	}
 	if epoch != s.recentLife || f.Generation > 0 {
-		s.recent.Forget()
+		s.forgetLocked()
 		s.recentLife = epoch
 	}
 	return nil
@@ -91,12 +89,20 @@ func (s *Store) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*sc
 	if s.cfg.ReadOnly {
 		return ErrReadOnly
 	}
-	l := s.ledgers.Get().(*schema.Ledger)
-	defer s.ledgers.Put(l)
-	l.Reset()
-	for _, r := range f.Rows {
-		if keep == nil || keep(r) {
-			l.Append(r)
+	var l *schema.Ledger
+	if p, ok := f.Prepared.(*prepared); ok && p.cols != nil && keep == nil {
+		l = p.cols.ledger
+	} else {
+		if f.Rows == nil && len(f.Ranges) > 0 {
+			return schema.ErrStale
+		}
+		l = s.ledgers.Get().(*schema.Ledger)
+		defer s.ledgers.Put(l)
+		l.Reset()
+		for _, r := range f.Rows {
+			if keep == nil || keep(r) {
+				l.Append(r)
+			}
 		}
 	}
 	if l.Block().Rows() == 0 {

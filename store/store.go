@@ -42,12 +42,14 @@ type Store struct {
 	life     string        // the same, between processes
 	attempts attempts
 
-	// One flush's dependents are built at a time: the blocks are large, and
-	// used again.
-	building   sync.Mutex
-	dependents *schema.Dependents
+	// What was written lately, and need not be again. The lock is held while rows
+	// become columns, not while they are sent.
+	filter     sync.Mutex
 	recent     *schema.Recent
 	recentLife string // the epoch in which recent's rows were acknowledged
+	filterLife uint64 // how often recent was emptied
+	ahead      int    // prepared flushes whose rows recent holds and nobody has acknowledged
+	sets       sets
 
 	ledgers sync.Pool // *schema.Ledger
 	buffers sync.Pool // *proto.Buffer
@@ -79,11 +81,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{cfg: cfg, target: t, log: cfg.Log, life: rand.Text(), dependents: schema.NewDependents(), logs: schema.NewLogs()}
-	s.dependents.KeepDER = cfg.KeepDER
+	s := &Store{cfg: cfg, target: t, log: cfg.Log, life: rand.Text(), logs: schema.NewLogs()}
 	if cfg.RecentBits > 0 && !cfg.ReadOnly {
 		s.recent = schema.NewRecent(cfg.RecentBits)
-		s.dependents.Recent = s.recent
 	}
 	s.ledgers.New = func() any { return schema.NewLedger() }
 	s.buffers.New = func() any { return new(proto.Buffer) }

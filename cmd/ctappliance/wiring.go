@@ -218,6 +218,23 @@ func (p *patientSink) get(ctx context.Context) (*store.Store, error) {
 	return st, nil
 }
 
+// Prepare prepares nothing while there is no store.
+func (p *patientSink) Prepare() schema.Prepared {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.st == nil {
+		return unprepared{}
+	}
+	return p.st.Prepare()
+}
+
+// unprepared is the flush of a store that is not there yet: its rows are asked
+// for when it is.
+type unprepared struct{}
+
+func (unprepared) Add([]schema.Row) {}
+func (unprepared) Discard()         {}
+
 func (p *patientSink) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	st, err := p.get(ctx)
 	if err != nil {
