@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ type Appliance struct {
 	chains     *chain.Store
 	roots      *Roots
 	issuers    *issuers
+	oracle     *oracle
 	ring       *ring
 	rowSlices  sync.Pool // *[]schema.Row, zeroed; see recycle
 	spans      *spanTable
@@ -133,7 +135,9 @@ func Open(c Config) (a *Appliance, err error) {
 		return nil, err
 	}
 	a.auditor = newAuditor(a)
+	a.oracle = newOracle(c.Logger, a.logName)
 	a.issuers = newIssuers(a.chains, c.Logger)
+	a.issuers.check = a.oracle
 	c.WAL.Step, c.WAL.Log = c.Step, c.Logger
 	if err := os.MkdirAll(WALDir(c.Dir), 0o700); err != nil {
 		return nil, fmt.Errorf("creating WAL directory: %w", err)
@@ -154,6 +158,16 @@ func Open(c Config) (a *Appliance, err error) {
 
 // following returns the followers of the present set of logs.
 func (a *Appliance) following() []*follower { return *a.followers.Load() }
+
+// logName returns what a log is called, or its ID where it is not followed.
+func (a *Appliance) logName(id ctlog.Hash) string {
+	for _, f := range a.following() {
+		if f.info.ID == id {
+			return f.info.Name
+		}
+	}
+	return hex.EncodeToString(id[:])
+}
 
 // Close releases files and locks. It is safe on a half-open Appliance.
 func (a *Appliance) Close() error {

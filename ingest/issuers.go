@@ -22,6 +22,7 @@ import (
 type issuers struct {
 	store *chain.Store
 	out   *slog.Logger
+	check *oracle
 	group singleflight.Group
 
 	mu     sync.RWMutex
@@ -138,6 +139,7 @@ func (i *issuers) get(h ctlog.Hash) (*schema.Issuer, bool) {
 		return nil, false
 	}
 	parsed := cert.ParseIssuer(der)
+	i.check.issuer(h, der)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.parsed) >= parsedIssuers {

@@ -111,6 +111,7 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 	for _, der := range rec.inline {
 		parsed := cert.ParseIssuer(der)
 		inline[sha256.Sum256(der)] = &parsed
+		a.oracle.issuer(parsed.Fingerprint, der)
 	}
 	seen := map[ctlog.Hash]bool{}
 	find := func(h ctlog.Hash) (*schema.Issuer, bool) {
@@ -143,6 +144,7 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 			}
 		}
 	}
+	a.oracle.look(rec.log, p.rows)
 }
 
 // pooledRows is the largest number of rows that are kept for another record:

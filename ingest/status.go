@@ -25,6 +25,7 @@ type Status struct {
 	Logs     []LogStatus    `json:"logs"`
 	WAL      WALStatus      `json:"wal"`
 	Delivery DeliveryStatus `json:"delivery"`
+	Parser   ParserStatus   `json:"parser"`
 	Alarms   []string       `json:"alarms"`  // what must never happen, and did
 	Alarmed  uint64         `json:"alarmed"` // how often
 }
@@ -107,6 +108,7 @@ func (a *Appliance) Status() Status {
 	next, m := a.wal.Next(), a.wal.Metrics()
 	st.WAL = WALStatus{Bytes: a.wal.Size(), Budget: a.c.WAL.Budget, Segments: len(a.wal.Segments()), NextSeq: next,
 		Undelivered: next - min(a.deliveredSeq.Load(), next), Stalled: a.wal.Stalled(), Fsyncs: m.Fsyncs, Appended: m.Bytes}
+	st.Parser = a.oracle.status()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st.Delivery = DeliveryStatus{Rows: a.delivered.count(), Rate: a.delivered.perSecond(), InsertErrors: a.insertErrors.Load(),

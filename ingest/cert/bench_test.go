@@ -150,3 +150,17 @@ func BenchmarkParseIssuer(b *testing.B) {
 		return nil
 	})
 }
+
+// BenchmarkCheck is what asking the oracle costs, once in a thousand rows.
+func BenchmarkCheck(b *testing.B) {
+	s := tileSet(b)
+	rows := make([]schema.Row, len(s.entries))
+	for i := range rows {
+		Parse(&s.entries[i], &rows[i])
+	}
+	t := stagebench.New(b)
+	t.Ours("Check", 1, func(i int) error {
+		Check(&rows[i%len(rows)])
+		return nil
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	stdx509 "crypto/x509"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -89,7 +90,11 @@ func TestCheck(t *testing.T) {
 	if columns, _ := Check(&odd); len(columns) != 0 {
 		t.Errorf("explained by a flag: %v", columns)
 	}
-	large := good.with(ext("2.5.29.14", make([]byte, MaxChecked))).cert()
+	var names [][]byte
+	for i := range MaxChecked / 12 {
+		names = append(names, dns(fmt.Sprintf("%d.example", i)))
+	}
+	large := good.with(san(names...)).cert()
 	for name, row := range map[string]*schema.Row{
 		"too large": parseX509(large), "no leaf": {Leaf: []byte{1}}, "no certificate": parseX509([]byte("x")),
 	} {
