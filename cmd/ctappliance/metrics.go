@@ -138,6 +138,13 @@ var metrics = []metric{
 	{name: "delivery_last_timestamp_seconds", help: "When the last flush was delivered.", whole: func(s *applianceStatus) (float64, bool) { return at(s.Delivery.Last) }},
 	{name: "delivery_trouble", help: "Whether delivery waits for the store.", whole: func(s *applianceStatus) (float64, bool) { return yes(s.Delivery.Trouble != "") }},
 
+	{name: "parser_checked_total", help: "Rows and issuers that a second parser, certificate-transparency-go's, has read too: one row in a thousand, those with flags, new issuers.", counter: true,
+		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Checked) }},
+	{name: "parser_disagree_total", help: "Where it read something else, and no flag of the row says why. The log has a line with the log and the index.", counter: true,
+		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Disagreed) }},
+	{name: "parser_skipped_total", help: "Checks left out because checks had taken their share of the time.", counter: true,
+		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Skipped) }},
+
 	{name: "engine_up", help: "Whether the embedded engine runs. Missing with a server of your own.", whole: func(s *applianceStatus) (float64, bool) {
 		if s.Engine == nil {
 			return 0, false
