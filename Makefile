@@ -80,8 +80,13 @@ fuzz: go ## every fuzz target for T each: make fuzz T=30s
 		done; \
 	done; [ -n "$$found" ] || { echo "make: no fuzz target found" >&2; exit 1; }
 
-bench: go $(ENGINE) ## benchmarks
-	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -timeout 60m $(TESTFLAGS) $(PKGS)
+# The stages, each beside what a user would take instead, then the program as a
+# whole; everything once more as tables at the end. A quarter of an hour.
+STAGES ?= ./ingest ./ingest/ctlog ./ingest/cert ./ingest/inflate ./ingest/sha256x2 ./wal ./schema ./store
+bench: go $(ENGINE) ## stages and the whole program, tables at the end: make bench ARGS="-ledger 10000000 -tail 5m"
+	CGO_ENABLED=0 go run ./bench/table \
+		go test -run '^$$' -bench . -benchtime 300ms -benchmem -v -timeout 60m $(TESTFLAGS) $(STAGES) -- \
+		go test -run '^$$' -bench 'Backfill|Ledger|Logs|Tail' -benchtime 1x -v -timeout 0 $(TESTFLAGS) ./bench $(ARGS)
 
 crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0

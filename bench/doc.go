@@ -4,40 +4,56 @@
 // [TestWorldSoak], which runs the program among the logs of the real lists; the
 // packages' own benchmarks say what a part costs.
 //
-//	go test ./bench -run '^$' -bench . -benchtime 1x
+//	make bench
+//	go test ./bench -run '^$' -bench Backfill -benchtime 1x -v
 //
 // # What runs
 //
 //	BenchmarkBackfill   the program: 'ctappliance backfill' of one log into the
 //	                    embedded engine, from its start to its end
-//	BenchmarkPipeline   the same pipeline within the benchmark's process, for
-//	                    -cpuprofile and -memprofile; rows go nowhere (sink=none)
-//	                    or into the engine
+//	BenchmarkLogs       'ctappliance run' of 1, 4, 16 and 64 logs with the same
+//	                    number of entries in all. They share certificates: with
+//	                    many logs there are 4.2 entries for a certificate
+//	BenchmarkLedger     a long backfill: what entries cost, and how long
+//	                    "status" takes, when so many are in the ledger already
+//	BenchmarkTail       'ctappliance run' of 60 logs that grow by 900 entries a
+//	                    second together: what part of a core that takes
+//	BenchmarkPipeline   the pipeline of a backfill within the benchmark's
+//	                    process; rows go nowhere (sink=none) or into the engine
 //
-// The log's process makes its entries before the clock starts, and encodes its
+// The logs' process makes its entries before the clock starts, and encodes its
 // answers before as far as its caches go.
 //
 // # What is reported
 //
 //	entries/s        from start to end, with the start of the engine, the
-//	                 pacer's start-up and the last flush in it
+//	                 migrations, the last flush and the proof in it
 //	us/entry         processor time, user and system, of the appliance alone
 //	engine-us/entry  that of the engine, the merges that ran meanwhile included
-//	…/further-entry  the same without what a backfill of 256 entries takes:
+//	further-entr…    the same without what a backfill of 256 entries takes:
 //	                 what starting, migrating, proving and ending take
 //	log-us/entry     that of the demo log beside it
+//	%-of-a-core      the same as a share of time
 //	MB-peak          the appliance's largest resident set
 //	engine-MB-peak   the engine's; engine-anon-MB is without mapped files
 //	WAL-B/entry      bytes written to segments, headers and padding included
-//	MB-written       what both processes had the kernel write to disk
+//	written-B/entry  what the appliance had the kernel write to disk;
+//	                 engine-written-B/entry the engine
 //	B/entry          active parts on disk after the run, by table in the log
+//	status-ms        an answer of the control socket to "status"
+//	…-lag-s          how old the newest entry in the ledger is, by the kind of
+//	                 log, in the middle of its logs; static logs' tiles of 256
+//	                 entries fill within 17 s there
 //
 //	merged-B/entry   the same after every table was merged to the end, and
 //	engine-merged-us/entry  the engine's processor time with that
 //
 // Processor time comes from /proc, to 10 ms. Resident sets are sampled every 20
 // ms from the kernel's high-water mark. Wall times on a busy machine say
-// little; processor time says more.
+// little; processor time says more, but is not the same either: two busy cores
+// that share a cache take a quarter longer for the same.
+//
+// Each run of the program writes a processor profile, whose top ten are logged.
 //
 // # The soak
 //
@@ -52,7 +68,14 @@
 //
 // # Settings
 //
-//	BENCH_ENTRIES    entries per log; default 120,000
+//	-entries N       entries of the log of Backfill and Pipeline; 400,000
+//	-logs N          entries of all logs of Logs together; 262,144
+//	-ledger N        entries of the log of Ledger; 1,000,000. Ten millions take an
+//	                 hour, most of it the making of the log
+//	-tail TIME       how long Tail looks; 20s
+//	-profiles DIR    where profiles are kept
+//
+//	GOMEMLIMIT, CTAPPLIANCE_…  reach the program
 //	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 48,000,000
 //	CTAPPLIANCE_DATA folder of captured entries of real logs, which then come
 //	                 first; default ../shared/data beside the folder with go.mod

@@ -1,3 +1,5 @@
+//go:build linux
+
 package bench
 
 import (
@@ -8,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -16,13 +17,13 @@ import (
 	"ctappliance/store/engine/enginetest"
 )
 
-// logEnv tells a test binary that it is to be the demo log; its value is the
-// kind and the number of generated entries.
+// logEnv tells a test binary that it is to be the demo log; its value is a
+// logSpec.
 const logEnv = "CTAPPLIANCE_BENCH_LOG"
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(logEnv); spec != "" {
-		if err := serveLog(spec); err != nil {
+		if err := serveLogs(spec); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -31,16 +32,39 @@ func TestMain(m *testing.M) {
 	enginetest.Main(m)
 }
 
-func serveLog(spec string) error {
-	var kind ctlogtest.Kind
-	var entries uint64
-	if _, err := fmt.Sscan(spec, &kind, &entries); err != nil {
+// logSpec says what logs a demo process serves.
+type logSpec struct {
+	Kinds      []ctlogtest.Kind
+	Entries    uint64 // of each log at its start
+	Neighbours int    // logs of each kind that share certificates; 0: one log that has its own
+	Captured   bool   // captured entries of real logs come first, if they are there
+	Rate       uint64 // entries by which each log grows in a second, dated as they come
+}
+
+// The entries of a log that does not grow lie a minute apart, or closer, over a
+// hundred days: flushes are cut where the month changes, as they are among real
+// logs, and not where a benchmark is long.
+func (s logSpec) options(now time.Time) ctlogtest.ServeOptions {
+	o := ctlogtest.ServeOptions{Out: os.Stdout, Stdin: os.Stdin, Kinds: s.Kinds, Neighbours: s.Neighbours, Warm: true, Dir: os.Getenv("TMPDIR"),
+		Corpus: ctlogtest.CorpusOptions{Seed: 1, Step: min(time.Minute, 100*24*time.Hour/time.Duration(s.Entries)), CacheBytes: 512 << 20},
+		Log:    ctlogtest.Options{Size: s.Entries, CacheBytes: 4 << 30}}
+	if s.Captured {
+		o.Corpus.DataDir = captured()
+	}
+	if s.Rate > 0 {
+		o.Log.GrowBy, o.Log.GrowEvery = s.Rate, time.Second
+		o.Corpus.Step = time.Second / time.Duration(s.Rate)
+		o.Corpus.Start = now.Add(-time.Duration(s.Entries) * o.Corpus.Step)
+	}
+	return o
+}
+
+func serveLogs(spec string) error {
+	var s logSpec
+	if err := json.Unmarshal([]byte(spec), &s); err != nil {
 		return err
 	}
-	o := ctlogtest.ServeOptions{Out: os.Stdout, Stdin: os.Stdin, Kinds: []ctlogtest.Kind{kind}, Warm: true, Dir: os.Getenv("TMPDIR"),
-		Corpus: ctlogtest.CorpusOptions{Seed: 1, DataDir: captured(), Step: time.Minute, CacheBytes: 1 << 30},
-		Log:    ctlogtest.Options{Size: entries, CacheBytes: 4 << 30}}
-	return ctlogtest.Serve(context.Background(), o)
+	return ctlogtest.Serve(context.Background(), s.options(time.Now()))
 }
 
 // captured is the folder of captured entries, empty if there is none.
@@ -55,32 +79,25 @@ func captured() string {
 	return dir
 }
 
-// entries is how many entries a log has.
-func entries(b testing.TB) uint64 {
-	b.Helper()
-	s := os.Getenv("BENCH_ENTRIES")
-	if s == "" {
-		return 120_000
-	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n < 1000 {
-		b.Fatalf("BENCH_ENTRIES=%s is not a number from 1000 on", s)
-	}
-	return n
+// demoLogs are logs in a process of their own.
+type demoLogs struct {
+	Logs []ctlogtest.ReadyLog
+	pid  int
 }
 
-// demoLog is a log in a process of its own.
-type demoLog struct {
-	ctlogtest.ReadyLog
-	pid int
-}
-
-// startLog starts a log and returns when it is warm. It ends with the
+// startLogs starts logs and returns when they are warm. They end with the
 // benchmark.
-func startLog(b testing.TB, kind ctlogtest.Kind) *demoLog {
+func startLogs(b testing.TB, spec logSpec) *demoLogs {
 	b.Helper()
+	text, err := json.Marshal(struct { // a list of bytes would become base64
+		logSpec
+		Kinds []int
+	}{spec, kindNumbers(spec.Kinds)})
+	if err != nil {
+		b.Fatal(err)
+	}
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", logEnv, kind, entries(b)), "TMPDIR="+b.TempDir())
+	child.Env = append(os.Environ(), logEnv+"="+string(text), "TMPDIR="+b.TempDir())
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
@@ -102,8 +119,15 @@ func startLog(b testing.TB, kind ctlogtest.Kind) *demoLog {
 		b.Fatalf("the demo log ended before it was ready: %v", err)
 	}
 	var ready ctlogtest.Ready
-	if err := json.Unmarshal(line, &ready); err != nil || len(ready.Logs) != 1 {
+	if err := json.Unmarshal(line, &ready); err != nil || len(ready.Logs) != len(spec.Kinds)*max(spec.Neighbours, 1) {
 		b.Fatalf("the demo log said %q: %v", line, err)
 	}
-	return &demoLog{ready.Logs[0], child.Process.Pid}
+	return &demoLogs{ready.Logs, child.Process.Pid}
+}
+
+func kindNumbers(kinds []ctlogtest.Kind) (n []int) {
+	for _, k := range kinds {
+		n = append(n, int(k))
+	}
+	return n
 }

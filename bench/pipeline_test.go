@@ -1,3 +1,5 @@
+//go:build linux
+
 package bench
 
 import (
@@ -10,6 +12,7 @@ import (
 
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
+	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/ingest/pace"
 	"ctappliance/schema"
 	"ctappliance/store"
@@ -54,7 +57,7 @@ func (*nowhere) Prove(_ context.Context, ranges []schema.Range) ([]schema.Proof,
 func BenchmarkPipeline(b *testing.B) {
 	needProc(b)
 	for _, kind := range kinds {
-		log := startLog(b, kind)
+		log := &startLogs(b, logSpec{Kinds: []ctlogtest.Kind{kind}, Entries: *entries, Captured: true}).Logs[0]
 		for _, into := range []string{"none", "engine"} {
 			b.Run(fmt.Sprintf("%v/sink=%s", kind, into), func(b *testing.B) {
 				for b.Loop() {
@@ -67,7 +70,7 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-func pipeline(b *testing.B, log *demoLog, into string) {
+func pipeline(b *testing.B, log *ctlogtest.ReadyLog, into string) {
 	var sink ingest.Sink = &nowhere{}
 	var st *store.Store
 	engineID := 0

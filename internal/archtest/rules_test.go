@@ -24,6 +24,7 @@ var imports = []struct {
 	{"store", []string{"store/*", "schema", "internal/durable"}},
 	{"store/*", []string{"store/*", "schema", "internal/durable"}},
 	{"bench", nil}, // tests alone: see testImports
+	{"bench/table", nil},
 	{"internal/storm", nil},
 	{"internal/world", nil},
 	{"cmd/ctappliance", []string{"ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},

@@ -14,9 +14,6 @@ var (
 	oidSCTList = []uint64{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
 )
 
-// sites is how many sites the certificates that are renewals share.
-const sites = 60_000
-
 // certificate is what one generated certificate is made from: everything
 // follows from the seed and its number. The three forms of it that appear in
 // logs (leaf TBS, precertificate, final certificate) differ in one extension
@@ -36,16 +33,16 @@ var poison = derOf(func(d *der) {
 })
 
 // newCertificate makes certificate number n, issued at t.
-func newCertificate(seed, n uint64, h *hierarchy, t time.Time) *certificate {
+func newCertificate(seed, n uint64, h *hierarchy, t time.Time, of *customers) *certificate {
 	r := newRNG(seed, 'c', n)
 	c := &certificate{ca: h.pick(&r)}
 	a := c.ca
-	who := uint64(sites) + n
-	if r.chance(0.6) {
+	who := uint64(of.sites) + n
+	if r.chance(of.renewed) {
 		u := r.float()
-		who = uint64(u * u * u * sites) // few sites renew much, many little
+		who = uint64(u * u * u * of.sites) // few sites renew much, many little
 	}
-	s := newSite(seed, who)
+	s := newSite(seed, who, of)
 
 	var d der
 	d.b = make([]byte, 0, 1024)

@@ -38,8 +38,8 @@ type CorpusOptions struct {
 	Authorities *Corpus
 
 	// Neighbour, if not 0, makes this corpus one of several of one seed,
-	// numbered from 1, that hold certificates in common, as the logs of the
-	// world do: see neighbours. It excludes DataDir.
+	// numbered from 1, that hold certificates in common, with as many names
+	// as those of the world's logs. It excludes DataDir.
 	Neighbour int
 
 	// CacheBytes bounds the entries that are kept in memory once made; zero is
@@ -215,5 +215,9 @@ func (c *Corpus) role(round uint64, place int) int {
 }
 
 func (c *Corpus) certificate(n, round uint64) *certificate {
-	return newCertificate(c.o.Seed, n, c.h, c.time(round*roundSize))
+	of := &manyNames
+	if c.o.Neighbour > 0 {
+		of = &usualNames
+	}
+	return newCertificate(c.o.Seed, n, c.h, c.time(round*roundSize), of)
 }

@@ -30,8 +30,9 @@
 // the present has heads of the future.
 //
 // Logs may be neighbours ([CorpusOptions.Neighbour]): then a certificate is in
-// two or three of them, with 4.2 entries over all, about as many as the logs of
-// the world together have. One log alone has 1.7 for a certificate.
+// two or three of them, with 4.2 entries over all and 2.7 names, as many as the
+// logs of the world together have. One log alone has 1.7 entries for a
+// certificate, and 6 names.
 //
 // The two protocols hash an entry differently (static logs put its index into
 // the leaf), so a log is of one [Kind]. Logs of both may share a corpus.

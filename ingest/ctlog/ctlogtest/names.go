@@ -40,9 +40,26 @@ type site struct {
 	place  [3]string
 }
 
-// newSite makes a site. The number of its names is skewed as in real logs:
-// seven in ten have one to three, one in fifty has more than fifty.
-func newSite(seed, n uint64) site {
+// customers says how many names certificates have, and how many certificates
+// the same names.
+type customers struct {
+	sites   float64 // that renew
+	renewed float64 // share of the certificates that are theirs
+	// names are the shares of sites with at most 1, 2, 3, 10 and 50 names; the
+	// others have up to a hundred.
+	names [5]float64
+}
+
+var (
+	// manyNames is hard on who keeps names: 6 of them in a certificate.
+	manyNames = customers{60_000, 0.6, [5]float64{0.32, 0.62, 0.72, 0.90, 0.98}}
+	// usualNames is what was measured over all logs of the world: 2.7 names in
+	// a certificate, and some four certificates with the same names.
+	usualNames = customers{12_000, 0.9, [5]float64{0.42, 0.82, 0.91, 0.985, 0.999}}
+)
+
+// newSite makes a site. The number of its names is skewed as in real logs.
+func newSite(seed, n uint64, of *customers) site {
 	r := newRNG(seed, 's', n)
 	word := func() string { return nameWords[r.intn(len(nameWords))] }
 	base := word() + word() + nameKinds[r.intn(len(nameKinds))]
@@ -58,15 +75,15 @@ func newSite(seed, n uint64) site {
 
 	var want int
 	switch p := r.float(); {
-	case p < 0.32:
+	case p < of.names[0]:
 		want = 1
-	case p < 0.62:
+	case p < of.names[1]:
 		want = 2
-	case p < 0.72:
+	case p < of.names[2]:
 		want = 3
-	case p < 0.90:
+	case p < of.names[3]:
 		want = 4 + r.intn(7)
-	case p < 0.98:
+	case p < of.names[4]:
 		want = 11 + r.intn(40)
 	default:
 		want = 51 + r.intn(50)

@@ -18,7 +18,7 @@ func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	first := newTestCorpus(t, CorpusOptions{Seed: 7})
 	const logs, size = 6, 3000
-	type place struct{ entries, logs int }
+	type place struct{ entries, logs, names int }
 	places := map[[32]byte]*place{}
 	total := 0
 	for n := range logs {
@@ -39,6 +39,9 @@ func TestNeighbours(t *testing.T) {
 			id := sha256.Sum256(tbs)
 			if places[id] == nil {
 				places[id] = &place{}
+				if cert, err := x509.ParseTBSCertificate(tbs); !x509.IsFatal(err) {
+					places[id].names = len(cert.DNSNames)
+				}
 			}
 			places[id].entries++
 			if !here[id] {
@@ -65,13 +68,18 @@ func TestNeighbours(t *testing.T) {
 			}
 		}
 	}
+	names := 0
 	for id, p := range places {
+		names += p.names
 		if p.logs < 2 || p.logs > 3 || p.entries > 6 {
 			t.Fatalf("certificate %x has %d entries in %d logs", id[:4], p.entries, p.logs)
 		}
 	}
 	if got := float64(total) / float64(len(places)); math.Abs(got-4.2) > 0.1 {
 		t.Errorf("%.2f entries for a certificate", got)
+	}
+	if got := float64(names) / float64(len(places)); math.Abs(got-2.7) > 0.25 {
+		t.Errorf("%.2f names in a certificate", got)
 	}
 	for _, o := range []CorpusOptions{{Neighbour: -1}, {Neighbour: maxNeighbours + 1}, {Neighbour: 1, DataDir: "x"}} {
 		if _, err := NewCorpus(o); err == nil {
