@@ -1,11 +1,127 @@
 package schema
 
+import (
+	"bytes"
+	"cmp"
+)
+
 // certRow is what one row of certs is filled from: the row and what was worked
 // out from it.
 type certRow struct {
 	*Row
 	profile uint64      // profiles.id
 	form    subjectForm // how the subject is stored
+}
+
+// certs builds the insert into table certs. Further rows of a certificate are
+// folded into the one that is there, as the table's functions would.
+type certs struct {
+	*builder[certRow]
+
+	notAfter            *I64
+	seen                *U8
+	sha256              *B32
+	pre                 *B16
+	profile, preProfile *U64
+	flags               *U64
+	version             *U16
+	sctList             *Array // filled by finish: lists grow while rows are folded
+	sctLog              *B32
+	sctTime             *U64
+	lists               [][2]int // per row, the part of all that it has
+	all                 []SCT
+}
+
+func newCerts() *certs {
+	c := &certs{builder: newBuilder("certs", certFields())}
+	c.notAfter, c.seen, c.sha256, c.pre = data[*I64](c, "not_after"), data[*U8](c, "seen"), data[*B32](c, "sha256"), data[*B16](c, "pre_sha16")
+	c.profile, c.preProfile = data[*U64](c, "profile_id"), data[*U64](c, "pre_profile_id")
+	c.flags, c.version = data[*U64](c, "flags"), data[*U16](c, "parser_version")
+	c.sctList = data[*Array](c, "scts")
+	tuple := c.sctList.Elem.(*Tuple)
+	c.sctLog, c.sctTime = (*tuple)[0].(*B32), (*tuple)[1].(*U64)
+	return c
+}
+
+// data returns the values of a column, which there must be.
+func data[D Data](c *certs, name string) D {
+	for _, col := range c.Columns {
+		if col.Name == name {
+			return col.Data.(D)
+		}
+	}
+	panic("schema: certs has no column " + name)
+}
+
+// rows returns the number of rows, of which the scts may still be missing.
+func (c *certs) rows() int { return len(*c.seen) }
+
+// append adds a row. profile is its profiles.id.
+func (c *certs) append(r *Row, profile uint64) {
+	row := certRow{r, profile, formOf(r)}
+	c.builder.append(&row)
+	c.lists = append(c.lists, c.list(r.SCTs))
+}
+
+// list copies a list of SCTs.
+func (c *certs) list(scts []SCT) [2]int {
+	from := len(c.all)
+	c.all = append(c.all, scts...)
+	return [2]int{from, len(c.all)}
+}
+
+// fold adds to row i another one of the same certificate, as
+// SimpleAggregateFunction does: any keeps the first, groupBitOr and max are what
+// they are.
+func (c *certs) fold(i int, r *Row, profile uint64) {
+	(*c.seen)[i] |= seen(r)
+	(*c.flags)[i] |= r.Flags
+	(*c.version)[i] = max((*c.version)[i], r.ParserVersion)
+	if r.EntryType == PrecertEntry {
+		(*c.preProfile)[i] = max((*c.preProfile)[i], profile)
+		if h := &(*c.pre)[i]; bytes.Compare(r.Fingerprint[:16], h[:]) > 0 {
+			*h = [16]byte(r.Fingerprint[:16])
+		}
+	} else {
+		(*c.profile)[i] = max((*c.profile)[i], profile)
+		if h := &(*c.sha256)[i]; bytes.Compare(r.Fingerprint[:], h[:]) > 0 {
+			*h = r.Fingerprint
+		}
+	}
+	if of := &c.lists[i]; compareSCTs(r.SCTs, c.all[of[0]:of[1]]) > 0 {
+		*of = c.list(r.SCTs)
+	}
+}
+
+// finish fills the columns that could not be while rows were folded. No row is
+// folded after it into those before.
+func (c *certs) finish() {
+	for _, of := range c.lists[len(c.sctList.Ends):] {
+		for i := of[0]; i < of[1]; i++ {
+			*c.sctLog = append(*c.sctLog, c.all[i].LogID)
+			*c.sctTime = append(*c.sctTime, c.all[i].Timestamp)
+		}
+		c.sctList.end()
+	}
+}
+
+// Reset removes all rows and keeps the memory.
+func (c *certs) Reset() {
+	c.builder.Reset()
+	c.lists, c.all = c.lists[:0], c.all[:0]
+}
+
+// compareSCTs orders lists of SCTs as the engine orders arrays of tuples.
+func compareSCTs(a, b []SCT) int {
+	for i := range min(len(a), len(b)) {
+		if d := bytes.Compare(a[i].LogID[:], b[i].LogID[:]); d != 0 {
+			return d
+		}
+		if d := cmp.Compare(a[i].Timestamp, b[i].Timestamp); d != 0 {
+			return d
+		}
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // The bits of certs.seen.
@@ -174,16 +290,9 @@ func sans(name string) field[certRow] {
 	}}
 }
 
+// scts is the column that certs.finish fills.
 func scts(name string) field[certRow] {
-	log, ts := new(B32), new(U64)
-	d := &Array{Elem: &Tuple{log, ts}}
-	return field[certRow]{Column{name, typeSCTs, d}, func(r *certRow) {
-		for i := range r.SCTs {
-			*log = append(*log, r.SCTs[i].LogID)
-			*ts = append(*ts, r.SCTs[i].Timestamp)
-		}
-		d.end()
-	}}
+	return field[certRow]{Column{name, typeSCTs, &Array{Elem: &Tuple{new(B32), new(U64)}}}, func(*certRow) {}}
 }
 
 // usualKeyOID returns the OID that a key of this kind nearly always has, or a

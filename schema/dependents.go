@@ -1,5 +1,7 @@
 package schema
 
+import "math"
+
 // problemFields are the columns of table problems.
 func problemFields() []field[Row] {
 	return []field[Row]{
@@ -33,34 +35,35 @@ func derFields() []field[Row] {
 // Dependents builds the inserts into all tables that follow from log entries
 // but the ledger. It is made for one flush after another: fill, insert, Reset.
 type Dependents struct {
-	// Recent, if set, makes Append leave out rows that it says were written.
+	// Recent, if set, makes Append leave out rows that it says were written, and
+	// fold rows of one certificate or name. Several Dependents may share one.
 	Recent *Recent
 
 	// KeepDER fills table der.
 	KeepDER bool
 
-	certs     *builder[certRow]
+	certs     *certs
 	profiles  *builder[profileRow]
-	nameCerts *builder[nameRow]
-	names     *builder[nameRow]
+	nameCerts *nameCerts
+	names     *names
 	problems  *builder[Row]
 	der       *builder[Row]
 	issuers   *builder[Issuer]
 
+	turn turn // whose rows of this flush can be added to
+
 	profiler *profiler
 	inBlock  map[uint64]struct{} // ids in profiles
 	nameSet  nameSet
-	cert     certRow // the rows that are being appended: not to allocate them
-	name     nameRow
 }
 
 // NewDependents returns an empty Dependents.
 func NewDependents() *Dependents {
 	return &Dependents{
-		certs:     newBuilder("certs", certFields()),
+		certs:     newCerts(),
 		profiles:  newBuilder("profiles", profileFields()),
-		nameCerts: newBuilder("name_certs", nameCertFields()),
-		names:     newBuilder("names", nameFields()),
+		nameCerts: newNameCerts(),
+		names:     newNames(),
 		problems:  newBuilder("problems", problemFields()),
 		der:       newBuilder("der", derFields()),
 		issuers:   newBuilder("issuers", issuerFields()),
@@ -69,14 +72,6 @@ func NewDependents() *Dependents {
 	}
 }
 
-// The kinds of keys in Recent. Those of certificates go on for each value of
-// certs.seen, at most 16.
-const (
-	recentNames = iota
-	recentDER
-	recentCert
-)
-
 const dayMillis = 24 * 60 * 60 * 1000
 
 // Append adds everything but the ledger row of one entry.
@@ -84,28 +79,98 @@ func (d *Dependents) Append(r *Row) {
 	if r.Status != StatusOK {
 		d.problems.append(r)
 	}
-	if d.KeepDER && len(r.DER) > 0 && !d.Recent.add(recentDER, &r.TBSID, uint64(r.EntryType), r.Fingerprint[:]) {
-		d.der.append(r)
-	}
-	if status(r) >= uint8(StatusRefused) {
-		return // nothing of the certificate is known
-	}
-	if !d.Recent.add(recentCert+seen(r), &r.TBSID, r.Flags, r.Fingerprint[:]) {
-		c := &d.cert
-		*c = certRow{Row: r, profile: d.profiler.id(r), form: formOf(r)}
-		d.certs.append(c)
-		if _, ok := d.inBlock[c.profile]; !ok {
-			d.inBlock[c.profile] = struct{}{}
-			d.profiles.append(&profileRow{Row: r, id: c.profile})
+	if status(r) >= uint8(StatusRefused) { // nothing of the certificate is known
+		if d.KeepDER && len(r.DER) > 0 {
+			d.der.append(r)
 		}
-	}
-	if len(r.DNSNames)+len(r.Subject.CommonNames) == 0 || d.Recent.add(recentNames, &r.TBSID, r.Timestamp/dayMillis, nil) {
 		return
 	}
-	for _, n := range d.nameSet.of(r) {
-		d.name = nameRow{Row: r, rname: n.rname, wildcard: n.wildcard}
-		d.nameCerts.append(&d.name)
-		d.names.append(&d.name)
+	if d.Recent == nil {
+		d.add(r)
+		d.addNames(r, nil, 0)
+		return
+	}
+	c, ok := d.Recent.cert(r)
+	if !ok {
+		*c = recentCert{tbsID: r.TBSID}
+	}
+	d.Recent.take(&d.turn)
+	if !c.known(d.Recent, r) {
+		if at, ok := d.turn.row(c.at); ok && (*d.certs.notAfter)[at] == clampTime(r.NotAfter) {
+			d.certs.fold(at, r, d.profile(r))
+			d.addDER(r)
+		} else {
+			c.at = d.turn.place(d.certs.rows())
+			d.add(r)
+		}
+	}
+	if day := uint32(min(r.Timestamp/dayMillis, math.MaxUint16)) + 1; c.day != day {
+		d.addNames(r, c, uint16(day-1))
+		c.day = day
+	}
+}
+
+// add makes a row of certs, and what goes with it.
+func (d *Dependents) add(r *Row) {
+	d.certs.append(r, d.profile(r))
+	d.addDER(r)
+}
+
+func (d *Dependents) addDER(r *Row) {
+	if d.KeepDER && len(r.DER) > 0 {
+		d.der.append(r)
+	}
+}
+
+// profile adds the row's profile, if it was not written lately, and returns its
+// id.
+func (d *Dependents) profile(r *Row) uint64 {
+	id := d.profiler.id(r)
+	written := d.inBlock
+	if d.Recent != nil {
+		written = d.Recent.profiles
+	}
+	if _, ok := written[id]; !ok {
+		if len(written) == maxProfiles {
+			clear(written)
+		}
+		written[id] = struct{}{}
+		d.profiles.append(&profileRow{Row: r, id: id})
+	}
+	return id
+}
+
+// addNames makes the rows of the name tables. c is nil if nothing is known of
+// what was written.
+func (d *Dependents) addNames(r *Row, c *recentCert, day uint16) {
+	list := d.nameSet.of(r)
+	if len(list) == 0 {
+		return
+	}
+	if c == nil || c.day == 0 {
+		d.nameCerts.append(r, list)
+	}
+	at, end := nameTime(r), clamp32(r.NotAfter)
+	for _, name := range list {
+		if c == nil {
+			d.names.append(name, at, end)
+			continue
+		}
+		n, ok := d.Recent.name(name)
+		if ok && n.notAfter >= end && n.first <= day && day <= n.last {
+			continue
+		}
+		if i, same := d.turn.row(n.at); ok && same {
+			d.names.fold(i, at, end)
+			n.notAfter, n.first, n.last = max(n.notAfter, end), min(n.first, day), max(n.last, day)
+			continue
+		}
+		if !ok {
+			n.first, n.last = day, day
+		}
+		n.notAfter, n.first, n.last = max(n.notAfter, end), min(n.first, day), max(n.last, day)
+		n.at = d.turn.place(d.names.Rows())
+		d.names.append(name, at, end)
 	}
 }
 
@@ -115,6 +180,7 @@ func (d *Dependents) AppendIssuer(i *Issuer) { d.issuers.append(i) }
 // Blocks returns the inserts to make, in the order to make them: what is
 // referred to comes first. Blocks without rows are left out.
 func (d *Dependents) Blocks() []*Block {
+	d.finish()
 	var blocks []*Block
 	for _, b := range d.all() {
 		if b.Rows() > 0 {
@@ -129,13 +195,20 @@ func (d *Dependents) all() []*Block {
 		&d.certs.Block, &d.names.Block, &d.nameCerts.Block}
 }
 
+// finish completes the columns: no row can be added to any more.
+func (d *Dependents) finish() {
+	d.turn = turn{}
+	d.certs.finish()
+}
+
 // Reset removes all rows and keeps the memory.
 func (d *Dependents) Reset() {
+	d.turn = turn{}
+	d.certs.Reset()
 	for _, b := range d.all() {
 		b.Reset()
 	}
 	clear(d.inBlock)
-	d.cert, d.name = certRow{}, nameRow{} // do not keep a flush's memory
 }
 
 // Tables returns an empty block for every table that rows are inserted into:

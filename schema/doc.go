@@ -45,8 +45,9 @@
 // "-- unless column <table>.<column>".
 //
 // A [Block] holds the rows of one insert column by column, in slices that are
-// used again after Reset. Appending copies: a block does not alias the rows it
-// was filled from.
+// used again after Reset. Filling it copies: a block does not alias the rows it
+// was filled from. [Dependents] fills blocks when it is asked for them, and
+// refers to the rows that it was given until then.
 //
 // # Migrations
 //

@@ -9,35 +9,80 @@ import (
 // put into name_certs and names. certs has them all.
 const MaxIndexedNames = 10_000
 
-// nameRow is what one row of name_certs and of names is filled from.
-type nameRow struct {
-	*Row
-	rname    string
-	wildcard bool
+// nameCerts builds the insert into table name_certs. Its rows are many and
+// come in groups, the names of one certificate, so that it has no list of
+// fields.
+type nameCerts struct {
+	Block
+	rname               *Str
+	wildcard            *U8
+	notBefore, validity *U32
+	issuerID, tbs8      *U64
 }
 
-func nameCertFields() []field[nameRow] {
-	rname := new(Str)
-	return []field[nameRow]{
-		{Column{"rname", "String", rname}, func(r *nameRow) { rname.Append(r.rname) }},
-		flag("wildcard", func(r *nameRow) bool { return r.wildcard }),
-		u32("not_before", typeShortTime, func(r *nameRow) uint32 { return clamp32(r.NotBefore) }),
-		u32("validity", "UInt32", func(r *nameRow) uint32 { return clamp32(r.NotAfter - r.NotBefore) }),
-		u64("issuer_id", func(r *nameRow) uint64 { return ShortID(r.IssuerKeyHash) }),
-		// A number, since a conversion of FixedString to String would cut zeros off.
-		u64("tbs8", func(r *nameRow) uint64 { return binary.LittleEndian.Uint64(r.TBSID[:8]) }),
+func newNameCerts() *nameCerts {
+	n := &nameCerts{rname: new(Str), wildcard: new(U8), notBefore: new(U32), validity: new(U32), issuerID: new(U64), tbs8: new(U64)}
+	n.Block = Block{Table: "name_certs", Columns: []Column{
+		{"rname", "String", n.rname},
+		{"wildcard", "Bool", n.wildcard},
+		{"not_before", typeShortTime, n.notBefore},
+		{"validity", "UInt32", n.validity},
+		{"issuer_id", "UInt64", n.issuerID},
+		{"tbs8", "UInt64", n.tbs8},
+	}}
+	return n
+}
+
+// append adds the names of one certificate.
+func (n *nameCerts) append(r *Row, names [][]byte) {
+	notBefore, validity, issuer := clamp32(r.NotBefore), clamp32(r.NotAfter-r.NotBefore), ShortID(r.IssuerKeyHash)
+	// A number, since a conversion of FixedString to String would cut zeros off.
+	tbs8 := binary.LittleEndian.Uint64(r.TBSID[:8])
+	for _, name := range names {
+		last := len(name) - 1
+		n.rname.AppendBytes(name[:last])
+		*n.wildcard = append(*n.wildcard, name[last])
+		*n.notBefore = append(*n.notBefore, notBefore)
+		*n.validity = append(*n.validity, validity)
+		*n.issuerID = append(*n.issuerID, issuer)
+		*n.tbs8 = append(*n.tbs8, tbs8)
 	}
 }
 
-func nameFields() []field[nameRow] {
-	at := func(r *nameRow) uint32 { return clamp32(int64(min(r.Timestamp/1000, math.MaxUint32))) }
-	return []field[nameRow]{
-		str("rname", func(r *nameRow) string { return r.rname }),
-		flag("wildcard", func(r *nameRow) bool { return r.wildcard }),
-		u32("first_seen", typeShortTime, at),
-		u32("last_seen", typeShortTime, at),
-		u32("max_not_after", typeShortTime, func(r *nameRow) uint32 { return clamp32(r.NotAfter) }),
-	}
+// names builds the insert into table names.
+type names struct {
+	Block
+	rname            *Str
+	wildcard         *U8
+	first, last, end *U32
+}
+
+func newNames() *names {
+	n := &names{rname: new(Str), wildcard: new(U8), first: new(U32), last: new(U32), end: new(U32)}
+	n.Block = Block{Table: "names", Columns: []Column{
+		{"rname", "String", n.rname},
+		{"wildcard", "Bool", n.wildcard},
+		{"first_seen", typeShortTime, n.first},
+		{"last_seen", typeShortTime, n.last},
+		{"max_not_after", typeShortTime, n.end},
+	}}
+	return n
+}
+
+// nameTime is the timestamp of a row in the name tables.
+func nameTime(r *Row) uint32 { return clamp32(int64(min(r.Timestamp/1000, math.MaxUint32))) }
+
+func (n *names) append(name []byte, at, end uint32) {
+	last := len(name) - 1
+	n.rname.AppendBytes(name[:last])
+	*n.wildcard = append(*n.wildcard, name[last])
+	*n.first, *n.last, *n.end = append(*n.first, at), append(*n.last, at), append(*n.end, end)
+}
+
+// fold adds to a row what the table's functions would.
+func (n *names) fold(i int, at, end uint32) {
+	first, last, until := &(*n.first)[i], &(*n.last)[i], &(*n.end)[i]
+	*first, *last, *until = min(*first, at), max(*last, at), max(*until, end)
 }
 
 // clamp32 holds v to what a DateTime can say: 1970 to 2106.
@@ -46,23 +91,18 @@ func clamp32(v int64) uint32 { return uint32(max(0, min(v, math.MaxUint32))) }
 // nameSet gives the distinct indexable names of one certificate.
 type nameSet struct {
 	buf  []byte
-	seen map[string]struct{} // for certificates of many names; keys are of the form rname + wildcard
-	list []indexed
-}
-
-type indexed struct {
-	rname    string
-	wildcard bool
+	list [][]byte            // of buf
+	seen map[string]struct{} // for certificates of many names
 }
 
 // fewNames is up to how many names comparing each with all is faster than a map.
 const fewNames = 16
 
 // of returns the distinct names of r that can be looked up: DNS names first,
-// then common names, at most MaxIndexedNames. The slice and its strings are
-// valid until the next call.
-func (s *nameSet) of(r *Row) []indexed {
-	s.list = s.list[:0]
+// then common names, at most MaxIndexedNames. Each is its rname and one byte: 1
+// for a wildcard, else 0. What is returned is valid until the next call.
+func (s *nameSet) of(r *Row) [][]byte {
+	s.buf, s.list = s.buf[:0], s.list[:0]
 	many := len(r.DNSNames)+len(r.Subject.CommonNames) > fewNames
 	if many {
 		if s.seen == nil || len(s.seen) > 4*fewNames*fewNames {
@@ -70,36 +110,41 @@ func (s *nameSet) of(r *Row) []indexed {
 		}
 		clear(s.seen)
 	}
-	for _, list := range [...][]string{r.DNSNames, r.Subject.CommonNames} {
+	for i, list := range [...][]string{r.DNSNames, r.Subject.CommonNames} {
 		for _, name := range list {
 			if len(s.list) == MaxIndexedNames {
 				return s.list
 			}
-			var wildcard, ok bool
-			s.buf, wildcard, ok = AppendReverseName(s.buf[:0], name)
-			if !ok || s.has(many, wildcard) {
+			if i > 0 && len(r.DNSNames) > 0 && name == r.DNSNames[0] {
+				continue // as nearly always
+			}
+			at := len(s.buf)
+			b, wildcard, ok := AppendReverseName(s.buf, name)
+			if !ok {
 				continue
 			}
-			n := indexed{string(s.buf), wildcard}
-			s.list = append(s.list, n)
-			if many {
-				s.seen[n.rname+string(rune('0'+bit(wildcard, 1)))] = struct{}{}
+			b = append(b, bit(wildcard, 1))
+			// Where buf has grown, the names before stay in its old memory.
+			if key := b[at:]; !s.has(many, key) {
+				s.buf = b
+				s.list = append(s.list, key)
+				if many {
+					s.seen[string(key)] = struct{}{}
+				}
 			}
 		}
 	}
 	return s.list
 }
 
-// has reports whether the name in s.buf is in the list.
-func (s *nameSet) has(many, wildcard bool) bool {
+// has reports whether a name is in the list.
+func (s *nameSet) has(many bool, key []byte) bool {
 	if many {
-		s.buf = append(s.buf, '0'+bit(wildcard, 1))
-		_, ok := s.seen[string(s.buf)]
-		s.buf = s.buf[:len(s.buf)-1]
+		_, ok := s.seen[string(key)]
 		return ok
 	}
 	for _, n := range s.list {
-		if n.wildcard == wildcard && n.rname == string(s.buf) {
+		if string(n) == string(key) {
 			return true
 		}
 	}

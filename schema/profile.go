@@ -50,11 +50,12 @@ func profileFields() []field[profileRow] {
 }
 
 // profiler finds the id of a row's profile: SHA-256 of the profile's canonical
-// encoding, which it looks up by a cheaper hash where it can.
+// encoding, which it looks up by a cheaper hash where it can: 64 bits among at
+// most 2^16, with a seed of this process, so that no one can make two meet.
 type profiler struct {
-	seeds [2]maphash.Seed
-	ids   map[[2]uint64]uint64
-	buf   []byte
+	seed maphash.Seed
+	ids  map[uint64]uint64
+	buf  []byte
 }
 
 // maxProfiles bounds the memory of the look-up: some 6 MB. Well beyond what
@@ -62,15 +63,12 @@ type profiler struct {
 const maxProfiles = 1 << 16
 
 func newProfiler() *profiler {
-	return &profiler{
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		ids:   map[[2]uint64]uint64{},
-	}
+	return &profiler{seed: maphash.MakeSeed(), ids: map[uint64]uint64{}}
 }
 
 func (p *profiler) id(r *Row) uint64 {
 	p.buf = appendProfile(p.buf[:0], r)
-	key := [2]uint64{maphash.Bytes(p.seeds[0], p.buf), maphash.Bytes(p.seeds[1], p.buf)}
+	key := maphash.Bytes(p.seed, p.buf)
 	if id, ok := p.ids[key]; ok {
 		return id
 	}

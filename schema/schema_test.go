@@ -3,6 +3,7 @@ package schema
 import (
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"regexp"
 	"strings"
@@ -158,9 +159,9 @@ func TestNamesAreDistinct(t *testing.T) {
 		r.DNSNames = append(r.DNSNames, "*.h0.example.com", "*.h0.example.com")
 		got := s.of(r)
 		want := min(n+2, MaxIndexedNames)
-		distinct := map[indexed]bool{}
+		distinct := map[string]bool{}
 		for _, x := range got {
-			distinct[x] = true
+			distinct[string(x)] = true
 		}
 		if len(got) != want || len(distinct) != want {
 			t.Errorf("%d names: %d listed, %d distinct, want %d", n, len(got), len(distinct), want)
@@ -212,23 +213,109 @@ func TestDependents(t *testing.T) {
 func TestRecent(t *testing.T) {
 	d := NewDependents()
 	d.Recent = NewRecent(16)
-	pre := Row{EntryType: PrecertEntry, Poison: true, DNSNames: []string{"a.example.com"}, TBSID: [16]byte{1}}
-	final := Row{DNSNames: []string{"a.example.com"}, TBSID: [16]byte{1}, Fingerprint: Hash{1}}
-	for range 3 {
-		d.Append(&pre)
-		d.Append(&final)
+	pre := Row{EntryType: PrecertEntry, Poison: true, DNSNames: []string{"a.example.com"}, TBSID: [16]byte{1}, Fingerprint: Hash{2}, NotAfter: 5}
+	final := Row{DNSNames: []string{"a.example.com"}, TBSID: [16]byte{1}, Fingerprint: Hash{1}, NotAfter: 5}
+	later := func(r Row, change func(*Row)) *Row { change(&r); return &r }
+	// want are the rows of a flush: certs, profiles, name_certs, names.
+	flush := func(what, want string, rows ...*Row) {
+		t.Helper()
+		for _, r := range rows {
+			d.Append(r)
+		}
+		d.Blocks()
+		if got := fmt.Sprint(d.certs.Rows(), d.profiles.Rows(), d.nameCerts.Rows(), d.names.Rows()); got != want {
+			t.Errorf("%s: %s certs, profiles, name_certs, names, want %s", what, got, want)
+		}
+		d.Reset()
 	}
-	if d.certs.Rows() != 2 || d.nameCerts.Rows() != 1 || d.names.Rows() != 1 {
-		t.Errorf("%d certs, %d name_certs, %d names, want 2, 1, 1", d.certs.Rows(), d.nameCerts.Rows(), d.names.Rows())
-	}
-	final.Timestamp = 3 * dayMillis // names.last_seen moves on
-	d.Append(&final)
-	if d.names.Rows() != 2 {
-		t.Errorf("%d names, want 2", d.names.Rows())
-	}
+	flush("both, thrice", "1 1 1 1", &pre, &final, &pre, &final, &pre, &final)
+	flush("again", "0 0 0 0", &final, &pre)
+	flush("another fingerprint", "1 0 0 0", later(pre, func(r *Row) { r.Fingerprint = Hash{3} }))
+	flush("other flags", "1 0 0 0", later(final, func(r *Row) { r.Flags = 1 }))
+	flush("poison in a final", "1 0 0 0", later(final, func(r *Row) { r.Poison = true }))
+	flush("another version of the parser", "1 0 0 0", later(final, func(r *Row) { r.ParserVersion = 1 }))
+	flush("as at first", "1 0 0 0", &final, &pre)
+	flush("another day", "0 0 0 1", later(pre, func(r *Row) { r.Timestamp = 3 * dayMillis }))
+	flush("a day between", "0 0 0 0", later(pre, func(r *Row) { r.Timestamp = 2 * dayMillis }))
+	flush("renewed", "1 0 1 1", later(pre, func(r *Row) { r.TBSID[0], r.NotAfter = 2, 6 }))
+	flush("with an earlier end", "1 0 1 0", later(pre, func(r *Row) { r.TBSID[0], r.NotAfter = 3, 4 }))
+	flush("as wildcard", "1 0 1 1", later(pre, func(r *Row) { r.TBSID[0], r.DNSNames = 4, []string{"*.a.example.com"} }))
+	flush("two of a name", "2 0 2 1", later(pre, func(r *Row) { r.TBSID[0], r.NotAfter = 5, 7 }), later(pre, func(r *Row) { r.TBSID[0], r.NotAfter = 6, 8 }))
+	flush("its end is known", "1 0 1 0", later(pre, func(r *Row) { r.TBSID[0], r.NotAfter = 7, 8 }))
 	d.Recent.Forget()
-	d.Append(&pre)
-	if d.certs.Rows() != 3 {
-		t.Errorf("after Forget %d certs, want 3", d.certs.Rows())
+	flush("after Forget", "1 1 1 1", &pre)
+	d.Append(&final)
+	d.Reset() // not inserted: what is remembered of it cannot be added to
+	flush("after Reset", "1 0 0 0", later(final, func(r *Row) { r.Flags = 8 }))
+	for range 254 { // to the turn of the same number
+		flush("known", "0 0 0 0", later(final, func(r *Row) { r.Flags = 8 }))
+	}
+	flush("in the next lap", "2 0 1 0", later(final, func(r *Row) { r.TBSID[0] = 9 }), later(pre, func(r *Row) { r.Flags = 16 }))
+}
+
+// TestTurns: flushes that are filled at the same time share a filter. Rows are
+// added to rows of the own flush alone, however many turns there were.
+func TestTurns(t *testing.T) {
+	type sum struct {
+		flags  uint64
+		sha256 Hash
+	}
+	recent, rng := NewRecent(8), rand.New(rand.NewPCG(1, 2))
+	var fills [3]*Dependents
+	var want [3]map[byte]sum
+	for k := range fills {
+		fills[k] = NewDependents()
+		fills[k].Recent = recent
+		want[k] = map[byte]sum{}
+	}
+	folded := 0
+	for n := range 30_000 {
+		k := rng.IntN(len(fills))
+		d := fills[k]
+		r := &Row{TBSID: [16]byte{byte(rng.IntN(9))}, Flags: 1 << rng.IntN(60), Fingerprint: Hash{byte(rng.IntN(256)), byte(n), byte(n >> 8)}}
+		d.Append(r)
+		w := want[k][r.TBSID[0]]
+		w.flags |= r.Flags
+		if string(r.Fingerprint[:]) > string(w.sha256[:]) {
+			w.sha256 = r.Fingerprint
+		}
+		want[k][r.TBSID[0]] = w
+		if k == 0 && rng.IntN(200) > 0 || rng.IntN(10) > 0 {
+			continue // the first is filled for many turns of the others
+		}
+		d.Blocks()
+		got := map[byte]sum{}
+		for i, id := range *d.certs.Columns[0].Data.(*B16) {
+			g := got[id[0]]
+			g.flags |= (*d.certs.flags)[i]
+			if h := (*d.certs.sha256)[i]; string(h[:]) > string(g.sha256[:]) {
+				g.sha256 = h
+			}
+			got[id[0]] = g
+		}
+		if !reflect.DeepEqual(got, want[k]) {
+			t.Fatalf("after %d rows the rows of a flush add up to\n%x, want\n%x", n, got, want[k])
+		}
+		if d.certs.Rows() == len(got) {
+			folded++
+		}
+		d.Reset()
+		clear(want[k])
+	}
+	if recent.turn.lap < 5 || folded < 500 {
+		t.Errorf("%d laps, %d flushes without two rows of a certificate", recent.turn.lap, folded)
+	}
+}
+
+// TestNamesFold: rows of a name become one in a flush, with the earliest and
+// latest timestamp and the latest end.
+func TestNamesFold(t *testing.T) {
+	d := NewDependents()
+	d.Recent = NewRecent(16)
+	for i, at := range []uint64{50_000, 10_000, 90_000} {
+		d.Append(&Row{TBSID: [16]byte{byte(i)}, DNSNames: []string{"x.example.com", "a.example.com"}, Timestamp: at * dayMillis / 10, NotAfter: int64(7 - 3*i)})
+	}
+	if n := d.names; n.Rows() != 2 || (*n.first)[1] != 1000*86400 || (*n.last)[1] != 9000*86400 || (*n.end)[1] != 7 {
+		t.Errorf("%d rows, the second from %d to %d, ends %d", n.Rows(), *n.first, *n.last, *n.end)
 	}
 }

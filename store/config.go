@@ -57,8 +57,9 @@ type Config struct {
 	// KeepDER fills table der: about 1 kB per certificate.
 	KeepDER bool
 
-	// RecentBits is the binary logarithm of the number of keys, 16 bytes each,
-	// that the recently-seen filter remembers. Default 20; negative: no filter.
+	// RecentBits is the size of the recently-seen filter: it takes 18 << RecentBits
+	// bytes and remembers 2^RecentBits / 4 certificates and twice as many names.
+	// Default 20; negative: no filter, and nothing is folded before it is sent.
 	RecentBits int
 
 	// Compress compresses inserts with LZ4. Worth it where the server is not

@@ -43,10 +43,12 @@
 //
 // # Recently seen
 //
-// The same certificate comes from several logs within minutes. Its dependent
-// rows are sent once: [schema.Recent] remembers what was acknowledged lately
-// and is emptied by every insert that failed, by every fence, and where the
-// server's epoch has changed.
+// The same certificate comes from several logs within minutes, and names come
+// again with other certificates. Rows that add nothing are not sent:
+// [schema.Recent] remembers what was acknowledged lately and is emptied by every
+// insert that failed, by every fence, and where the server's epoch has changed.
+// The rows of a certificate that are sent in one flush are one row, folded as
+// the table would fold them.
 //
 // # Errors
 //

@@ -87,6 +87,7 @@ func TestFake(t *testing.T) {
 					t.Errorf("epoch is %s, was %s: %v", again, epoch, err)
 				}
 			}
+			time.Sleep(time.Minute) // starts within the wobble are one
 			fake.Restart(storetest.Restart{})
 			time.Sleep(time.Minute)
 			if after, err := s.Epoch(t.Context()); err != nil || after == epoch {

@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg.RecentBits = defaultRecentBits
 	}
 	if cfg.RecentBits > 30 {
-		return nil, fmt.Errorf("store.recent_bits: %d: more than 30 is 16 GiB of memory", cfg.RecentBits)
+		return nil, fmt.Errorf("store.recent_bits: %d: more than 30 is 18 GiB of memory", cfg.RecentBits)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -2,6 +2,7 @@ package storm
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -81,8 +82,11 @@ func (r *run) compare(got *total, want map[string]map[string]int) {
 	}
 	got.doubled += len(ledger) // what no log has
 	for table, columns := range dependents {
-		have := r.srv.Values(table, columns...)
-		for k := range want[table] {
+		have, want := r.srv.Values(table, columns...), want[table]
+		if table == "certs" {
+			have, want = folded(have), folded(want)
+		}
+		for k := range want {
 			if have[k] == 0 {
 				got.dependents++
 			}
@@ -96,6 +100,37 @@ func (r *run) compare(got *total, want map[string]map[string]int) {
 			}
 		}
 	}
+}
+
+// folded folds rows of certs as the engine's merges would: how many rows of a
+// certificate are folded before they are sent depends on where flushes end.
+func folded(rows map[string]int) map[string]int {
+	certs := map[string][]string{} // by tbs_id
+	for row := range rows {
+		v := split(row)
+		c := certs[v[0]]
+		if c == nil {
+			certs[v[0]] = v
+			continue
+		}
+		for i, column := range dependents["certs"] {
+			switch column {
+			case "seen", "flags":
+				or := []byte(c[i])
+				for k := range or {
+					or[k] |= v[i][k]
+				}
+				c[i] = string(or)
+			case "sha256", "pre_sha16":
+				c[i] = max(c[i], v[i])
+			}
+		}
+	}
+	out := map[string]int{}
+	for _, c := range certs {
+		out[strings.Join(c, "|")]++
+	}
+	return out
 }
 
 // counted wants a count of the ledger, which is what audits and trims rest on,
