@@ -21,8 +21,8 @@ const (
 	// A check takes some ten times as long as the parser itself, and what is odd
 	// a stranger decides: each kind of check may take this part of the time of
 	// one core, and so much at once.
-	checkShare = 100 // one in
-	checkBurst = time.Second
+	checkShare = 250 // one in
+	checkBurst = 50 * time.Millisecond
 
 	// warnEvery is how often a disagreement is worth a line.
 	warnEvery = time.Minute
