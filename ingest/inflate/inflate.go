@@ -6,8 +6,8 @@ import (
 )
 
 // slack is what the fast loop may write beyond what it has looked for: two
-// literals, a match, and a word.
-const slack = 288
+// literals, and a match of 258 bytes, 32 at a time.
+const slack = 320
 
 // reader is the input: n bits of it, lowest first, are in bits; the bytes from
 // at on are to come. There may be more bits of src[at] and what follows in
@@ -239,26 +239,27 @@ func (d *decoder) fast(dst []byte, base int, r *reader) (_ []byte, end bool, err
 	out := dst[:cap(dst)]
 	lastIn, lastOut := len(src)-fastInput, len(out)-slack
 	lit, dist := (*[1 << litBits]uint32)(d.lit[:]), (*[1 << distBits]uint32)(d.dist[:])
+	// Of n the low six bits count: what else an entry has comes off it too.
 	for at < lastIn && o < lastOut {
 		bits |= binary.LittleEndian.Uint64(src[at:]) << (n & 63)
-		at += int((63 - n) >> 3 & 7)
+		at += int((63 - n&63) >> 3)
 		n |= 56
 		e := lit[bits&(1<<litBits-1)]
 		if e&isLiteral != 0 {
 			bits >>= e & 63
-			n -= uint(e & 63)
+			n -= uint(e)
 			out[o] = byte(e >> 16)
 			o++
 			e = lit[bits&(1<<litBits-1)]
 			if e&isLiteral != 0 {
 				bits >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 				out[o] = byte(e >> 16)
 				o++
 				e = lit[bits&(1<<litBits-1)]
 				if e&isLiteral != 0 {
 					bits >>= e & 63
-					n -= uint(e & 63)
+					n -= uint(e)
 					out[o] = byte(e >> 16)
 					o++
 					continue
@@ -268,13 +269,13 @@ func (d *decoder) fast(dst []byte, base int, r *reader) (_ []byte, end bool, err
 		// 34 bits or more are left: enough for a length, not for its distance.
 		was := bits
 		bits >>= e & 63
-		n -= uint(e & 63)
+		n -= uint(e)
 		if e&isSpecial != 0 {
 			if e&isLink != 0 {
 				e = d.lit[e>>16+uint32(bits)&(1<<(e>>8&15)-1)]
 				was = bits
 				bits >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 				if e&isLiteral != 0 {
 					out[o] = byte(e >> 16)
 					o++
@@ -292,18 +293,18 @@ func (d *decoder) fast(dst []byte, base int, r *reader) (_ []byte, end bool, err
 		length := int(e>>16) + int(was&(1<<(e&63)-1)>>(e>>8&15))
 
 		bits |= binary.LittleEndian.Uint64(src[at:]) << (n & 63)
-		at += int((63 - n) >> 3 & 7)
+		at += int((63 - n&63) >> 3)
 		n |= 56
 		was = bits
 		e = dist[bits&(1<<distBits-1)]
 		bits >>= e & 63
-		n -= uint(e & 63)
+		n -= uint(e)
 		if e&isSpecial != 0 {
 			if e&isLink != 0 {
 				e = d.dist[e>>16+uint32(bits)&(1<<(e>>8&15)-1)]
 				was = bits
 				bits >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 			}
 			if e&isSpecial != 0 {
 				return nil, false, ErrDamaged
@@ -315,13 +316,17 @@ func (d *decoder) fast(dst []byte, base int, r *reader) (_ []byte, end bool, err
 		}
 		from, to := o-distance, o+length
 		switch {
-		case distance >= 16:
+		case distance >= 32:
 			for {
-				a, b := binary.LittleEndian.Uint64(out[from:]), binary.LittleEndian.Uint64(out[from+8:])
-				binary.LittleEndian.PutUint64(out[o:], a)
-				binary.LittleEndian.PutUint64(out[o+8:], b)
-				from += 16
-				if o += 16; o >= to {
+				src, dst := out[from:from+32], out[o:o+32]
+				a, b := binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint64(src[8:])
+				c, d := binary.LittleEndian.Uint64(src[16:]), binary.LittleEndian.Uint64(src[24:])
+				binary.LittleEndian.PutUint64(dst, a)
+				binary.LittleEndian.PutUint64(dst[8:], b)
+				binary.LittleEndian.PutUint64(dst[16:], c)
+				binary.LittleEndian.PutUint64(dst[24:], d)
+				from += 32
+				if o += 32; o >= to {
 					break
 				}
 			}
@@ -341,7 +346,7 @@ func (d *decoder) fast(dst []byte, base int, r *reader) (_ []byte, end bool, err
 		}
 		o = to
 	}
-	r.at, r.bits, r.n = at, bits, n
+	r.at, r.bits, r.n = at, bits, n&63
 	return out[:o], end, nil
 }
 
