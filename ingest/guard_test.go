@@ -498,7 +498,7 @@ func TestRingIsBounded(t *testing.T) {
 	r := newRing(100)
 	rec := &record{entries: make([]ctlog.Entry, 2)}
 	for seq := range uint64(3) {
-		r.put(seq, 1, rec, 60)
+		r.put(t.Context(), seq, 1, rec, 60)
 	}
 	if r.bytes > 100 {
 		t.Errorf("%d bytes are held", r.bytes)

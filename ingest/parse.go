@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -107,41 +106,42 @@ func (a *Appliance) parseJob(j *job) (*parsed, error) {
 func (a *Appliance) parseRecord(rec *record, p *parsed) {
 	p.log, p.from, p.to, p.roots = rec.log, rec.from, rec.end(), rec.roots
 	p.rows = a.rowsFor(len(rec.entries))
+	// Chain certificates that the record's entries refer to: most are the same
+	// few. nil: nobody has it.
+	known := map[ctlog.Hash]*schema.Issuer{}
 	inline := map[ctlog.Hash]*schema.Issuer{}
 	for _, der := range rec.inline {
 		parsed := cert.ParseIssuer(der)
-		inline[sha256.Sum256(der)] = &parsed
+		inline[parsed.Fingerprint] = &parsed
 		a.oracle.issuer(parsed.Fingerprint, der)
 	}
-	seen := map[ctlog.Hash]bool{}
-	find := func(h ctlog.Hash) (*schema.Issuer, bool) {
-		if known, ok := inline[h]; ok {
-			return known, true
+	find := func(h ctlog.Hash) *schema.Issuer {
+		issuer, ok := known[h]
+		if !ok {
+			if issuer, ok = inline[h]; !ok {
+				issuer, _ = a.issuers.get(h)
+			}
+			known[h] = issuer
+			if issuer != nil {
+				p.issuers = append(p.issuers, *issuer)
+			}
 		}
-		return a.issuers.get(h)
+		return issuer
 	}
-	id := schema.ShortID(rec.log)
+	in := cert.Input{LogID: schema.ShortID(rec.log), Issuer: func(h schema.Hash) (schema.Hash, bool) {
+		issuer := find(h)
+		if issuer == nil || issuer.Error != "" {
+			return schema.Hash{}, false
+		}
+		return issuer.SPKI, true
+	}}
 	for i := range rec.entries {
 		e := &rec.entries[i]
-		row := &p.rows[i]
-		parseEntry(&cert.Input{
-			LogID: id, Index: rec.from + uint64(i), Leaf: e.Leaf, Precert: e.Precert, Chain: e.Chain,
-			Issuer: func(h schema.Hash) (schema.Hash, bool) {
-				known, ok := find(h)
-				if !ok || known.Error != "" {
-					return schema.Hash{}, false
-				}
-				return known.SPKI, true
-			},
-		}, row)
+		in.Index, in.Leaf, in.Precert, in.Chain = rec.from+uint64(i), e.Leaf, e.Precert, e.Chain
+		parseEntry(&in, &p.rows[i])
 		p.bytes += len(e.Leaf) + len(e.Precert)
 		for _, h := range e.Chain {
-			if !seen[h] {
-				seen[h] = true
-				if known, ok := find(h); ok {
-					p.issuers = append(p.issuers, *known)
-				}
-			}
+			find(h)
 		}
 	}
 	a.oracle.look(rec.log, p.rows)
