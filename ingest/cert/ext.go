@@ -35,6 +35,7 @@ const (
 // column and no other.
 func (p *parser) extensions(t *tbs) {
 	row := p.row
+	p.refs = p.refs[:0]
 	if !t.wrap.read() {
 		return
 	}
@@ -52,34 +53,42 @@ func (p *parser) extensions(t *tbs) {
 	// What the values say is read after all identifiers are: each list needs
 	// its strings side by side. refs are the values of the first maxExtensions,
 	// rest is where those begin that are beyond.
-	refs, rest := p.refs[:0], uint32(0)
+	refs, rest := p.refs, uint32(0)
 	var known [maxKnownOIDs / 64]uint64 // by number: has been seen
 	// Until an identifier is not known, or there are many, the list is kept as
 	// numbers: most lists have been there before.
 	var numbers [maxSequence]uint8
 	count, strange := 0, false
 	at := p.begin(16)
-	var e, oid, value elem
+	var e elem
+	var last extRef // beyond the first maxExtensions
 	c := t.in(&t.exts)
 	for c.more() {
+		// Read where they belong: see split.
+		r := &last
+		if n := len(refs); n < maxExtensions {
+			refs = slices.Grow(refs, 1)
+			r = &refs[:n+1][n]
+		}
+		oid, value := &r.oid, &r.value
 		if !c.next(&e) {
 			t.extsBad = true
 			p.lost(ExtBad, "extensions: list broken off")
 			break
 		}
 		in := c.in(&e)
-		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
+		if e.tag != tagSeq || !in.next(oid) || oid.tag != tagOID {
 			p.lost(ExtBad, "extensions: not an extension")
 			continue
 		}
 		name := oid.content(t.src)
 		t.note(name, e.at, e.end)
-		ok := in.next(&value)
+		ok := in.next(value)
 		if ok && value.tag == tagBool {
 			if badBool(value.content(t.src)) {
 				p.odd(CritBad)
 			}
-			ok = in.next(&value)
+			ok = in.next(value)
 		}
 		p.odd(in.flags)
 		if in.more() {
@@ -119,8 +128,9 @@ func (p *parser) extensions(t *tbs) {
 		switch {
 		case !ok || value.tag != tagOctets:
 			p.lost(ExtBad, "extensions: extension without a value")
-		case len(refs) < maxExtensions:
-			refs = append(refs, extRef{oid, value})
+		case r != &last:
+			r.at = e.at
+			refs = refs[:len(refs)+1]
 		case rest == 0:
 			rest = e.at
 		}
@@ -141,14 +151,15 @@ func (p *parser) extensions(t *tbs) {
 	if rest == 0 {
 		return
 	}
+	oid, value := &last.oid, &last.value
 	for c.at = rest; c.next(&e); {
 		in := c.in(&e)
-		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
+		if e.tag != tagSeq || !in.next(oid) || oid.tag != tagOID {
 			continue
 		}
-		ok := in.next(&value)
+		ok := in.next(value)
 		if ok && value.tag == tagBool {
-			ok = in.next(&value)
+			ok = in.next(value)
 		}
 		if ok && value.tag == tagOctets {
 			p.extension(oid.content(t.src), value.content(t.src), &seen)
@@ -159,6 +170,7 @@ func (p *parser) extensions(t *tbs) {
 // extRef is an extension that has a value, as places in the certificate.
 type extRef struct {
 	oid, value elem
+	at         uint32 // where it begins
 }
 
 // extension reads the value of one extension into its columns.
@@ -440,11 +452,8 @@ func (p *parser) addURL(tag byte, url []byte, at int) {
 		p.odd(ListMany)
 		return
 	}
-	for _, c := range url {
-		if c <= ' ' || c >= 0x7f {
-			p.odd(URLOdd)
-			break
-		}
+	if !visible(url) {
+		p.odd(URLOdd)
 	}
 	p.slab = append(p.slab, p.str(url))
 }

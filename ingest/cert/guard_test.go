@@ -264,15 +264,14 @@ func TestIsPoisoned(t *testing.T) {
 		p := newParser()
 		p.row = new(schema.Row)
 		var c, pre certificate
-		var e elem
 		var f Flag
 		c.tbs.read(leafTBS, &p.flags)
-		if !c.tbs.hasSerial() || pre.open(precert, &e, &f) != "" {
+		if !c.tbs.hasSerial() || pre.open(precert, &f) != "" {
 			return false, false
 		}
 		p.fill(&c.tbs)
-		short = p.isPoisoned(precert, &e, &c.tbs)
-		pre.tbs.split(precert, &e, &f)
+		short = p.isPoisoned(precert, &pre.tbs.self, &c.tbs)
+		pre.tbs.split(precert, &f)
 		pre.tbs.scanExtensions()
 		return short, pre.tbs.poison && p.equalTBS(&pre.tbs, dropPoison, leafTBS)
 	}
@@ -430,5 +429,26 @@ func TestSequences(t *testing.T) {
 	}
 	if n := len(p.sequences); n == 0 || n > maxRemembered {
 		t.Errorf("%d lists are remembered", n)
+	}
+}
+
+// TestVisible compares eight bytes at a time with one at a time.
+func TestVisible(t *testing.T) {
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'~'}, n)
+				if at > 0 {
+					b[at-1] = '!'
+				}
+				b[at] = byte(c)
+				if want := c > ' ' && c < 0x7f; visible(b) != want {
+					t.Fatalf("byte %#x at %d of %d: %v", c, at, n, !want)
+				}
+			}
+		}
+	}
+	if !visible(nil) {
+		t.Error("nothing is not visible")
 	}
 }

@@ -309,19 +309,18 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 		return
 	}
 	var pre certificate
-	var e elem
 	var f Flag // the leaf's flags say enough
-	if why := pre.open(in.Precert, &e, &f); why != "" {
+	if why := pre.open(in.Precert, &f); why != "" {
 		p.odd(PrecertBad)
 		return
 	}
 	p.odd(f & TrailingData)
 	c.sigAlg, c.outer = pre.sigAlg, pre.outer
-	if p.isPoisoned(in.Precert, &e, &c.tbs) {
+	if p.isPoisoned(in.Precert, &pre.tbs.self, &c.tbs) {
 		row.Poison = true
 		return
 	}
-	pre.tbs.split(in.Precert, &e, &f)
+	pre.tbs.split(in.Precert, &f)
 	pre.tbs.scanExtensions()
 	row.Poison = pre.tbs.poison
 	if !row.Poison {

@@ -1,6 +1,8 @@
 package cert
 
 import (
+	"encoding/binary"
+
 	"ctappliance/schema"
 )
 
@@ -81,12 +83,27 @@ func (p *parser) oddText(b []byte) {
 	if len(b) == 0 {
 		p.odd(SANOdd)
 	}
+	if !visible(b) {
+		p.odd(SANOdd)
+	}
+}
+
+// visible reports whether all bytes are printable ASCII and no space.
+func visible(b []byte) bool {
+	// Eight at a time: a byte is none if it has the high bit, is below '!', which
+	// the subtraction borrows for, or is DEL, which the addition carries for.
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	var bad uint64
+	for ; len(b) >= 8; b = b[8:] {
+		x := binary.LittleEndian.Uint64(b)
+		bad |= x | (((x | high) - '!'*ones) ^ high) | (x&^high + ones)
+	}
 	for _, c := range b {
 		if c <= ' ' || c >= 0x7f {
-			p.odd(SANOdd)
-			return
+			return false
 		}
 	}
+	return bad&high == 0
 }
 
 // plainDNSName reports whether b looks like a host name as certificates should
@@ -99,6 +116,21 @@ func plainDNSName(b []byte) bool {
 	if len(b) == 0 || len(b) > 253 {
 		return false
 	}
+	// Nearly all names are plain, short, and no numbers: one pass without a
+	// branch says so.
+	if len(b) <= 63 {
+		var seen, twice uint8
+		before := uint8(isDot)
+		for _, c := range b {
+			class := hostByte[c]
+			seen |= class
+			twice |= class & before
+			before = class
+		}
+		if seen&(isName|notHost) == isName && (twice|before)&isDot == 0 {
+			return true
+		}
+	}
 	label, labels := 0, 1
 	numeric := true // no byte but digits and dots so far
 	for _, c := range b {
@@ -110,7 +142,7 @@ func plainDNSName(b []byte) bool {
 			labels++
 			continue
 		}
-		if !hostByte[c] {
+		if hostByte[c] == notHost {
 			return false
 		}
 		numeric = numeric && c <= '9' && c >= '0'
@@ -121,9 +153,26 @@ func plainDNSName(b []byte) bool {
 	return label > 0 && !(numeric && labels == 4)
 }
 
-var hostByte = func() (t [256]bool) {
+// hostByte says what a byte is in a host name.
+var hostByte = func() (t [256]uint8) {
 	for c := range 256 {
-		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '-', c == '_':
+			t[c] = isName
+		case '0' <= c && c <= '9':
+			t[c] = isDigit
+		case c == '.':
+			t[c] = isDot
+		default:
+			t[c] = notHost
+		}
 	}
 	return t
 }()
+
+const (
+	isName = 1 << iota // letters, hyphen, underscore
+	isDot
+	isDigit
+	notHost
+)

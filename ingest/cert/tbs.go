@@ -15,16 +15,17 @@ type certificate struct {
 
 // read takes DER bytes apart. It returns why they are no certificate, or "".
 func (c *certificate) read(der []byte, f *Flag) string {
-	var t elem
-	if why := c.open(der, &t, f); why != "" {
+	if why := c.open(der, f); why != "" {
 		return why
 	}
-	c.tbs.split(der, &t, f)
+	c.tbs.split(der, f)
 	return ""
 }
 
-// open is read without what is in the TBSCertificate, t.
-func (c *certificate) open(der []byte, t *elem, f *Flag) string {
+// open is read without what is in the TBSCertificate, of which it finds where it
+// is.
+func (c *certificate) open(der []byte, f *Flag) string {
+	t := &c.tbs.self
 	r := cur{b: der}
 	var e elem
 	ok := r.next(&e)
@@ -100,42 +101,51 @@ const (
 // read takes the bytes of a TBSCertificate apart, as a precert_entry has them.
 func (t *tbs) read(der []byte, f *Flag) string {
 	r := cur{b: der}
-	var e elem
-	ok := r.next(&e)
+	ok := r.next(&t.self)
 	if r.flags&BER != 0 || len(der) > 1 && der[1] == 0x80 {
 		*f |= BER
 	}
-	if !ok || e.tag != tagSeq {
+	if !ok || t.self.tag != tagSeq {
 		return "tbsCertificate: not a SEQUENCE"
 	}
 	if r.more() {
 		*f |= TrailingData
 	}
 	*f |= r.flags
-	t.split(der, &e, f)
+	t.split(der, f)
 	return ""
 }
 
-// split finds the fields of a TBSCertificate by their order and tags. It goes
-// as far as it can.
-func (t *tbs) split(src []byte, e *elem, f *Flag) {
-	t.src, t.self = src, *e
-	c := cur{b: src[:e.stop], at: e.body}
-	var x elem
-	more := c.next(&x)
+// split finds the fields of a TBSCertificate, self of src, by their order and
+// tags. It goes as far as it can.
+//
+// Elements are read where they belong: copying one that was just written costs
+// more than reading it, because its parts are still on their way to memory.
+func (t *tbs) split(src []byte, f *Flag) {
+	t.src = src
+	c := cur{b: src[:t.self.stop], at: t.self.body}
+	x := &t.version
+	more := c.next(x)
 	if more && x.tag == 0xa0 {
-		t.version = x
-		more = c.next(&x)
+		x = &t.serial
+		more = c.next(x)
+	} else {
+		t.serial, t.version = t.version, elem{}
+		x = &t.serial
 	}
 	// The fields that must be there, in their order.
-	fields := [...]*elem{&t.serial, &t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki}
-	for i, dst := range fields {
+	fields := [...]*elem{&t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki, &t.wrap}
+	for i, next := range fields {
 		if !more || x.tag != fieldTags[i] {
 			break
 		}
-		*dst = x
-		more = c.next(&x)
+		x = next
+		more = c.next(x)
 	}
+	// What x is of is another field's, or what comes behind them.
+	rest := *x
+	*x = elem{}
+	x = &rest
 	for more {
 		switch x.tag {
 		case 0x81, 0xa1, 0x82, 0xa2:
@@ -145,8 +155,8 @@ func (t *tbs) split(src []byte, e *elem, f *Flag) {
 				t.stray = true
 				break
 			}
-			t.wrap = x
-			in := c.in(&x)
+			t.wrap = *x
+			in := c.in(x)
 			var list elem
 			if !in.next(&list) || list.tag != tagSeq || in.more() {
 				t.extsBad = true
@@ -158,7 +168,7 @@ func (t *tbs) split(src []byte, e *elem, f *Flag) {
 		default:
 			t.stray = true
 		}
-		more = c.next(&x)
+		more = c.next(x)
 	}
 	if c.more() {
 		t.stray = true
@@ -341,13 +351,15 @@ func (p *parser) isPoisoned(der []byte, e *elem, leaf *tbs) bool {
 	if len(exts) != len(want)+len(poisonExtension) {
 		return false
 	}
-	for walk := (cur{b: exts}); walk.more(); {
-		at := int(walk.at)
+	// Up to the poison both are the same, and so are the places where
+	// extensions begin, which are known of the leaf. The first poison counts.
+	for i := 0; i <= len(p.refs); i++ {
+		at := len(want)
+		if i < len(p.refs) {
+			at = int(p.refs[i].at - leaf.exts.body)
+		}
 		if rest := exts[at:]; len(rest) >= len(poisonExtension) && string(rest[:len(poisonExtension)]) == poisonExtension {
 			return bytes.Equal(exts[:at], want[:at]) && bytes.Equal(rest[len(poisonExtension):], want[at:])
-		}
-		if !walk.next(&list) {
-			return false
 		}
 	}
 	return false
