@@ -125,7 +125,7 @@ type ListSource struct {
 type FollowConfig struct {
 	Include []string `key:"include" live:"yes" doc:"Rules, of which a log of the lists must meet one to be followed; empty: all do. See [rules](#rules). Each flag is one rule; the environment holds one, or a list: [rule, rule]."`
 	Exclude []string `key:"exclude" live:"yes" doc:"Rules; a log of the lists that meets one is not followed."`
-	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: see start of logs. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it. For a log that the lists name later, now is when the lists were first followed."`
+	Start   Start    `key:"start" default:"now" live:"yes" doc:"Where logs of the lists begin: zero, now, an index or a date, as start says for a log of your own. The default is now, because the lists' logs hold tens of billions of entries, of which each host gives out a few thousand a second at best: from zero the appliance would be months behind from its first day, and shards would vanish before it reached their end. now+history copies what is added first and the history beside it. For a log that the lists name later, now is when the lists were first followed."`
 }
 
 // LogConfig is one log to follow.
@@ -135,7 +135,7 @@ type LogConfig struct {
 	Kind          string `key:"kind" default:"auto" choices:"auto,rfc6962,static,archive" doc:"Protocol that the log speaks; auto asks the log list, then the log, and takes file: and .zip for archives."`
 	Name          string `key:"name" doc:"What to call the log. Empty: the log list's description, else the URL. A log whose URL the list does not know, an archive for one, is looked up there by this name."`
 	Operator      string `key:"operator" doc:"Who runs the log."`
-	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on), an index, or a date (2026-01-01, or 2026-01-01T12:00:00Z): the first entry that the log has dated so or later. now, an index or a date with +history behind it copies what comes before as well, at the same time and as a span of its own: now+history. Read once, when the log is seen for the first time."`
+	Start         Start  `key:"start" default:"zero" doc:"First entry to copy: zero (the whole history), now (only what is added from today on), an index (one that looks like a date with index: before it), or a date (2026-01-01, or 2026-01-01T12:00:00Z): the first entry that the log has dated so or later. now, an index or a date with +history behind it copies what comes before as well, at the same time and as a span of its own: now+history. Read once, when the log is seen for the first time."`
 	SubmissionURL string `key:"submission-url" doc:"Static logs: the submission prefix, from which the checkpoint's origin follows. Empty: the log list's, else that of url."`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func configFlags(names ...string) []cli.Flag {
 			continue
 		}
 		category := "Configuration:"
-		usage := strings.ReplaceAll(strings.TrimSuffix(k.Doc, "."), "`", "'") + " [$" + k.Env()
+		usage := strings.ReplaceAll(strings.TrimSuffix(plainDoc(k.Doc), "."), "`", "'") + " [$" + k.Env()
 		if k.typ.Kind() == reflect.Bool {
 			flags = append(flags, &cli.BoolFlag{Name: k.Flag(), Category: category, Usage: usage + "]", Value: k.Default == "true"})
 			continue
@@ -59,6 +60,12 @@ func configFlags(names ...string) []cli.Flag {
 	}
 	return flags
 }
+
+// link is one within docs/config.md.
+var link = regexp.MustCompile(`\[([^\]]+)\]\(#[^)]*\)`)
+
+// plainDoc is a key's doc for who does not have the reference open.
+func plainDoc(doc string) string { return link.ReplaceAllString(doc, "$1 in docs/config.md") }
 
 func chosen(key string, names []string) bool {
 	for _, n := range names {

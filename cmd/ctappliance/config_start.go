@@ -21,6 +21,7 @@ type Start struct {
 const (
 	startWords = "write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well"
 	withWhole  = "+history"
+	indexWord  = "index:" // before an index that somebody could take for a date
 )
 
 // firstLogs is when the first public log began: nothing is dated earlier.
@@ -49,9 +50,13 @@ func (s *Start) UnmarshalText(b []byte) error {
 		}
 		start.Date = at.UTC()
 	default:
-		n, err := strconv.ParseUint(word, 10, 63)
+		digits, plain := strings.CutPrefix(word, indexWord)
+		n, err := strconv.ParseUint(digits, 10, 63)
 		if err != nil {
 			return fmt.Errorf("%s is no place to start; %s", quote(text), startWords)
+		}
+		if day, like := likeDate(n); like && !plain {
+			return fmt.Errorf("%s may be meant as a date or as an index; write %s or %s%d", quote(text), day.Format(time.DateOnly), indexWord, n)
 		}
 		start.Index = n
 	}
@@ -60,6 +65,13 @@ func (s *Start) UnmarshalText(b []byte) error {
 	}
 	*s = start
 	return nil
+}
+
+// likeDate says which day somebody means who writes a date as a number.
+func likeDate(n uint64) (day time.Time, like bool) {
+	const compact = "20060102"
+	day, err := time.Parse(compact, strconv.FormatUint(n, 10))
+	return day, err == nil && day.Year() > 2000 && day.Year() < 2100
 }
 
 // zero reports whether s is the first entry.
@@ -77,6 +89,10 @@ func (s Start) String() string {
 		word = s.Date.Format(time.RFC3339Nano)
 	case s.Index == 0:
 		return "zero"
+	default:
+		if _, like := likeDate(s.Index); like {
+			word = indexWord + word
+		}
 	}
 	if s.History {
 		word += withWhole

@@ -207,12 +207,16 @@ func TestConfigMistakes(t *testing.T) {
 			"  - {url: https://b.example/, key: " + testKey + ", start: 2026-13-01}\n" +
 			"  - {url: https://c.example/, key: " + testKey + ", start: 1999-01-01}\n" +
 			"  - {url: https://d.example/, key: " + testKey + ", start: history}\n" +
-			"  - {url: https://e.example/, key: " + testKey + ", start: 2199-01-01T00:00:01Z+history}\n",
+			"  - {url: https://e.example/, key: " + testKey + ", start: 2199-01-01T00:00:01Z+history}\n" +
+			"  - {url: https://f.example/, key: " + testKey + ", start: 20260101}\n" +
+			"  - {url: https://g.example/, key: " + testKey + ", start: index:}\n",
 			want: []string{
 				`logs[0].start (FILE:3): nothing comes before zero; write zero, or now+history`,
 				`logs[1].start (FILE:4): "2026-13-01" is not a date; write 2026-01-01, or 2026-01-01T12:00:00Z`,
 				`logs[2].start (FILE:5): "1999-01-01" is before the first log; write zero for the whole history`,
 				`logs[3].start (FILE:6): "history" is no place to start; write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well`,
+				`logs[5].start (FILE:8): "20260101" may be meant as a date or as an index; write 2026-01-01 or index:20260101`,
+				`logs[6].start (FILE:9): "index:" is no place to start; write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well`,
 				`follow.start (FILE:1): 2199-01-01 has not come yet; write now`,
 				`logs[4].start (FILE:7): 2199-01-01T00:00:01Z+history has not come yet; write now`,
 			}},
