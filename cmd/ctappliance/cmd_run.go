@@ -124,6 +124,7 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 	}
 	defer s.close()
 	lazy.Sink = s.Sink
+	sweepState(cfg.DataDir, log)
 	if err := cfg.noteStoreSeen(); err != nil {
 		return fmt.Errorf("writing to data directory: %w", err)
 	}
@@ -136,10 +137,11 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		defer stop()
 		return a.Run(ctx)
 	})
+	manager := newNotifier(cfg.DataDir, log)
 	report := &reporter{dir: cfg.DataDir, pipeline: a.Status, engine: s.engine}
 	reload := func(context.Context) (applied, error) { return applied{}, errNoReload }
 	if f := cfg.fleet; f != nil {
-		report.lists = f.listStatuses
+		report.lists, f.reloading = f.listStatuses, manager.reload
 		reload = func(ctx context.Context) (applied, error) { return f.reload(ctx, a) }
 	}
 	g.Go(func() error {
@@ -147,7 +149,7 @@ func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *s
 		return nil
 	})
 	g.Go(func() error {
-		newNotifier(cfg.DataDir, log).run(ctx)
+		manager.run(ctx)
 		return nil
 	})
 	if cfg.fleet != nil {

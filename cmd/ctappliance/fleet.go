@@ -31,6 +31,10 @@ type fleet struct {
 	now    func() time.Time
 	probe  func(ctx context.Context, info ctlog.Info) (url string, err error) // asks a log for tiles; nil: none is asked
 
+	// reloading is called when a configuration is about to be put in force, and
+	// what it returns when that is over.
+	reloading func() (done func())
+
 	changing sync.Mutex // held while the set is changed
 
 	// Guarded by changing; mu too where it is written.
@@ -65,7 +69,7 @@ type fleetState struct {
 }
 
 func newFleet(c *Config, out *slog.Logger) *fleet {
-	return &fleet{c: c, out: out, dir: c.DataDir, hosts: newHosts(c), now: time.Now, followed: map[ctlog.Hash]choice{}, left: map[ctlog.Hash]pastLog{}, known: map[ctlog.Hash]bool{},
+	return &fleet{c: c, out: out, dir: c.DataDir, hosts: newHosts(c), now: time.Now, reloading: func() func() { return func() {} }, followed: map[ctlog.Hash]choice{}, left: map[ctlog.Hash]pastLog{}, known: map[ctlog.Hash]bool{},
 		relist: make(chan struct{}, 1), again: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
 
@@ -327,8 +331,9 @@ type pipeline interface {
 // applied says what a change of the set has changed.
 type applied struct {
 	Followed int      `json:"followed"`
-	Added    []string `json:"added"`   // names
-	Removed  []string `json:"removed"` // names
+	Added    []string `json:"added"`           // names
+	Removed  []string `json:"removed"`         // names
+	Lists    []string `json:"lists,omitempty"` // of a reload: what came of asking each
 }
 
 // apply chooses anew from a configuration and lists, and puts the choice in

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -19,6 +20,7 @@ type notifier struct {
 	send     func(message string) error
 	watchdog time.Duration // without a sign of life for so long the manager kills us; 0: it does not look
 	log      *slog.Logger
+	ready    atomic.Bool // the manager has been told
 }
 
 // idleNotice is how often the manager hears from us where it has no watchdog.
@@ -56,7 +58,7 @@ func (n *notifier) run(ctx context.Context) {
 		every = n.watchdog / 2
 	}
 	wait := 100 * time.Millisecond // until the socket is there
-	ready, failing := false, false
+	failing := false
 	for {
 		st, err := n.look(ctx, every)
 		if ctx.Err() != nil {
@@ -64,10 +66,11 @@ func (n *notifier) run(ctx context.Context) {
 		}
 		if err == nil {
 			message := daemon.SdNotifyWatchdog + "\nSTATUS=" + statusLine(st, time.Now())
-			if !ready {
+			if !n.ready.Load() {
 				message = daemon.SdNotifyReady + "\n" + message
 			}
-			err, ready, wait = n.send(message), true, every
+			err, wait = n.send(message), every
+			n.ready.Store(true)
 			if err != nil && !failing {
 				n.log.Warn("the service manager does not hear us", "err", err)
 			}
@@ -90,11 +93,15 @@ func (n *notifier) look(ctx context.Context, patience time.Duration) (*appliance
 	return n.ask(ctx)
 }
 
-// notifyReload tells the service manager that a configuration is being put in
-// force; the returned function, that this is over, well or not.
-func notifyReload() (done func()) {
-	_ = notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
-	return func() { _ = notify(daemon.SdNotifyReady) }
+// reload tells the service manager that a configuration is being put in force;
+// the returned function, that this is over, well or not. While we are starting
+// it hears nothing of it: the end of a reload would tell it that we are ready.
+func (n *notifier) reload() (done func()) {
+	if !n.ready.Load() {
+		return func() {}
+	}
+	_ = n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	return func() { _ = n.send(daemon.SdNotifyReady) }
 }
 
 // statusLine is the status in a line.

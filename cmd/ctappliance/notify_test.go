@@ -58,6 +58,7 @@ func TestNotifySystemd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			heard := serviceManager(t, address, 20*time.Millisecond)
 			n := newNotifier(t.TempDir(), slog.New(slog.DiscardHandler))
+			n.reload()() // while it starts: nothing is heard of it
 			if n.watchdog != 20*time.Millisecond {
 				t.Fatalf("watchdog %v", n.watchdog)
 			}
@@ -89,7 +90,7 @@ func TestNotifySystemd(t *testing.T) {
 					t.Fatalf("%q", m)
 				}
 			}
-			done2 := notifyReload()
+			done2 := n.reload()
 			m := heard()
 			usec, ok := strings.CutPrefix(m, "RELOADING=1\nMONOTONIC_USEC=")
 			if v, err := strconv.ParseUint(strings.TrimSuffix(usec, "\n"), 10, 64); !ok || err != nil || v == 0 {
@@ -110,12 +111,13 @@ func TestNotifyNobody(t *testing.T) {
 	if err := notify("READY=1"); err != nil {
 		t.Error(err)
 	}
-	notifyReload()()
 	for usec, pid := range map[string]string{"": "", "x": "", "1000000": "1"} {
 		t.Setenv("WATCHDOG_USEC", usec)
 		t.Setenv("WATCHDOG_PID", pid)
 		var said bytes.Buffer
 		n := newNotifier(t.TempDir(), slog.New(slog.NewTextHandler(&said, nil)))
+		n.ready.Store(true)
+		n.reload()()
 		if n.watchdog != 0 || (said.Len() > 0) != (usec == "x") {
 			t.Errorf("%q: %v, %s", usec, n.watchdog, said.Bytes())
 		}

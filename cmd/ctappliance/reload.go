@@ -29,8 +29,9 @@ func reloadCommand() *cli.Command {
 		Name:  "reload",
 		Usage: "have a running appliance read its configuration again",
 		Description: "Asks the appliance that runs on the data directory to read its config file again: which logs, lists and\n" +
-			"limits, and the log level. SIGHUP does the same. Where the new configuration has a mistake, or changes\n" +
-			"what only a restart can, it says so and the old one stays in force.",
+			"limits, and the log level; and to ask for the lists now. It says what came of it. SIGHUP does the same.\n" +
+			"Where the new configuration has a mistake, or changes what only a restart can, it says so and the old one\n" +
+			"stays in force.",
 		Flags: configFlags("data-dir"),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, false)
@@ -59,6 +60,9 @@ func (a applied) String() string {
 		if len(part.names) > 0 {
 			s += fmt.Sprintf(", %d %s (%s)", len(part.names), part.sign, someNames(part.names))
 		}
+	}
+	for _, l := range a.Lists {
+		s += "; " + printable(l)
 	}
 	return s
 }
@@ -193,7 +197,7 @@ func (f *fleet) rechoose(ctx context.Context, p pipeline) {
 func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	f.changing.Lock()
 	defer f.changing.Unlock()
-	defer notifyReload()()
+	defer f.reloading()()
 	next, err := f.reread()
 	if err != nil {
 		return applied{}, err
@@ -204,6 +208,10 @@ func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	lists, err := f.listsFor(ctx, next)
 	if err != nil {
 		return applied{}, err
+	}
+	asked, err := refreshLists(ctx, lists.Catalog)
+	if err != nil && ctx.Err() == nil {
+		f.out.Warn("log lists not refreshed, the last good ones stay", "err", oneLine(err))
 	}
 	old := f.c
 	f.hosts.use(next)
@@ -217,14 +225,39 @@ func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	}
 	if lists.replaced {
 		poke(f.relist)
-	} else {
-		poke(f.again)
 	}
+	done.Lists = asked
 	for _, w := range next.Warnings {
 		f.out.Warn(w)
 	}
 	f.out.Info("configuration reloaded", "logs", done.Followed, "added", someNames(done.Added), "removed", someNames(done.Removed))
 	return done, nil
+}
+
+// refreshLists asks for the lists as they are now, and says of each what came
+// of it. Those that cannot be had stay as they were.
+func refreshLists(ctx context.Context, lists *catalog.Catalog) (said []string, err error) {
+	if lists == nil {
+		return nil, nil
+	}
+	was := map[string]string{}
+	for _, s := range lists.Sources() {
+		was[s.Name] = s.Version
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	err = lists.Refresh(ctx)
+	for _, s := range lists.Sources() {
+		switch {
+		case s.Err != "":
+			said = append(said, fmt.Sprintf("%s NOT READ, its last good copy stays: %s", s.Name, s.Err))
+		case s.Version != was[s.Name]:
+			said = append(said, fmt.Sprintf("%s read, version %s after %s", s.Name, dash(s.Version), dash(was[s.Name])))
+		default:
+			said = append(said, fmt.Sprintf("%s read, version %s as before", s.Name, dash(s.Version)))
+		}
+	}
+	return said, err
 }
 
 // chosenLists are the lists of a configuration, and whether they are others

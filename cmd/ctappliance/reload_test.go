@@ -56,18 +56,35 @@ func TestReload(t *testing.T) {
 	f := newTestFleet(t, "", logs)
 	f.configure("follow.exclude: name=B\nlog.level: debug\n")
 	done, err := f.reload(t.Context(), f.p)
-	if err != nil || fmt.Sprint(done) != "2 logs are followed, 1 no longer (B)" || f.names() != "A C" {
+	if err != nil || fmt.Sprint(done) != "2 logs are followed, 1 no longer (B); list read, version 1.1 as before" || f.names() != "A C" {
 		t.Errorf("%v, %v, follows %s", done, err, f.names())
 	}
 	if !f.out.Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("the log level is the old one")
 	}
 	f.configure("")
-	if done, err = f.reload(t.Context(), f.p); err != nil || fmt.Sprint(done) != "3 logs are followed, 1 new (B)" {
+	if done, err = f.reload(t.Context(), f.p); err != nil || fmt.Sprint(done) != "3 logs are followed, 1 new (B); list read, version 1.1 as before" {
 		t.Errorf("%v, %v", done, err)
 	}
 	if f.out.Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("the log level is not back")
+	}
+	// A list that has changed is in force when the answer comes, and one that
+	// cannot be read leaves its last good copy.
+	f.publish(append(logs, someLogs(t, "D")...))
+	if done, err = f.reload(t.Context(), f.p); err != nil || fmt.Sprint(done) != "4 logs are followed, 1 new (D); list read, version 1.2 after 1.1" || f.names() != "A B C D" {
+		t.Errorf("%v, %v, follows %s", done, err, f.names())
+	}
+	if err := os.WriteFile(f.list, []byte("no list"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if done, err = f.reload(t.Context(), f.p); err != nil || !strings.HasPrefix(fmt.Sprint(done), "4 logs are followed; list NOT READ, its last good copy stays: ") ||
+		!strings.Contains(f.said.String(), "log lists not refreshed, the last good ones stay") {
+		t.Errorf("%v, %v, said %s", done, err, f.said)
+	}
+	f.publish(logs)
+	if done, err = f.reload(t.Context(), f.p); err != nil || f.names() != "A B C" {
+		t.Errorf("%v, %v, follows %s", done, err, f.names())
 	}
 	// Another list, from its place in the file.
 	other := f.list + ".other.json"

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -52,6 +53,20 @@ func saveState(dir, name string, v any, out *slog.Logger) {
 	}
 	if err != nil {
 		out.Warn("file not written", "file", name, "err", err)
+	}
+}
+
+// tempSuffix is what durable.WriteFile has behind the name of a file that is
+// not whole yet.
+const tempSuffix = ".tmp"
+
+// sweepState removes what a kill in the middle of saveState has left. The
+// caller holds the data directory's lock: nobody writes there.
+func sweepState(dir string, out *slog.Logger) {
+	for _, name := range []string{paceFile, followedFile, tilesFile} {
+		if err := os.Remove(filepath.Join(dir, name+tempSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			out.Warn("file not removed, nothing needs it", "file", name+tempSuffix, "err", err)
+		}
 	}
 }
 
