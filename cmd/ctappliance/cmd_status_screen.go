@@ -28,17 +28,31 @@ const (
 	fileColumns = 160 // where nobody says how wide it is
 )
 
-// displayOf asks the terminal, if out is one.
+// displayOf asks the terminal, if out is one, and COLUMNS in the environment
+// otherwise.
 func displayOf(out io.Writer) display {
-	f, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return display{width: fileColumns}
+	width, rows, terminal := columnsOf(out)
+	d := display{width: fileColumns, rows: rows}
+	if width > 0 {
+		d.width = max(width, minColumns)
 	}
-	d := display{width: fileColumns, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
-	if width, rows, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-		d.width, d.rows = max(width, minColumns), rows
-	}
+	d.colour = terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return d
+}
+
+// columnsOf says how wide out is, and how high where it is a terminal; 0 is
+// unknown.
+func columnsOf(out io.Writer) (width, rows int, terminal bool) {
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		terminal = true
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w, h, true
+		}
+	}
+	if w, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && w > 0 && w < 10_000 {
+		width = w
+	}
+	return width, 0, terminal
 }
 
 // shade is how a line stands out.
@@ -96,10 +110,16 @@ func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
 	})
 	s.head(st, now)
 	s.add(unshaded, "")
-	errorsShown := s.table(st, logs, now, width)
+	more := s.table(st, logs, now, width)
 	s.add(unshaded, "")
 	s.audit(st)
-	s.words(st, logs, now, errorsShown)
+	s.words(logs, now)
+	if more > 0 {
+		s.add(unshaded, "and %d more logs with errors; --json has all", more)
+	}
+	for _, a := range st.Alarms {
+		s.add(red, "ALARM %s", printable(a))
+	}
 	return s
 }
 
@@ -283,9 +303,13 @@ func (s *screen) list(l *listStatus, now time.Time) {
 	s.add(sh, "%s", line)
 }
 
-// table draws a line per log and one for all. It reports whether there was
-// room for their last errors.
-func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Time, width int) (withErrors bool) {
+// maxErrors is how many last errors have a line of their own, below their
+// log's, where that one has no room.
+const maxErrors = 10
+
+// table draws a line per log and one for all. It returns how many logs have
+// errors that it could not show.
+func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Time, width int) (more int) {
 	const names, last = 0, 12
 	rows := [][]string{{"log", "kind", "state", "head", "verified", "delivered", "behind", "lag", "entries/s", "ETA", "limit/s", "refused", "last error"}}
 	var total ingest.LogStatus
@@ -359,7 +383,7 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 	rest -= gap * (last - 1)
 	widths[names] = max(min(wanted, rest), 12)
 	rest -= widths[names] + gap
-	withErrors = rest >= 24
+	withErrors, told := rest >= 24, 0
 	for i, n := range shortNames(logs, widths[names]) {
 		rows[i+1][names] = n
 	}
@@ -391,8 +415,16 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 			sh = yellow
 		}
 		s.add(sh, "%s", strings.TrimRight(b.String(), " "))
+		if withErrors || i == 0 || i > len(logs) || row[last] == "" || logs[i-1].Halted != "" || logs[i-1].LastError == "" {
+			continue // of halted logs the words tell; a wait is no error
+		}
+		if told++; told > maxErrors {
+			more++
+			continue
+		}
+		s.add(sh, "  last error %s", row[last])
 	}
-	return withErrors
+	return more
 }
 
 // limit is the rate, in requests per second, that the log's host allows, as far
@@ -422,13 +454,8 @@ func lastError(l *ingest.LogStatus, now time.Time) string {
 	return ""
 }
 
-// maxErrors is how many errors of logs are told in words, where the table had
-// no room.
-const maxErrors = 10
-
-// words says what is wrong.
-func (s *screen) words(st *applianceStatus, logs []ingest.LogStatus, now time.Time, errorsShown bool) {
-	told, more := 0, 0
+// words says what is wrong with logs.
+func (s *screen) words(logs []ingest.LogStatus, now time.Time) {
 	for i := range logs {
 		l := &logs[i]
 		if l.Halted != "" {
@@ -443,20 +470,7 @@ func (s *screen) words(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		}
 		if since := l.Heads.BehindSince; !since.IsZero() {
 			s.add(yellow, "%s: shows smaller heads than it signed before, since %s", printable(l.Name), since.In(now.Location()).Format("2006-01-02 15:04:05"))
-		} else if e := lastError(l, now); e != "" && l.LastError != "" && !errorsShown {
-			if told == maxErrors {
-				more++
-				continue
-			}
-			told++
-			s.add(unshaded, "%s: last error %s", printable(l.Name), e)
 		}
-	}
-	if more > 0 {
-		s.add(unshaded, "and %d more logs with errors; --json has all", more)
-	}
-	for _, a := range st.Alarms {
-		s.add(red, "ALARM %s", printable(a))
 	}
 }
 

@@ -108,8 +108,20 @@ func manyLogs() *applianceStatus {
 	return st
 }
 
+// How wide a screen is: as the terminal, which a buffer is not, as COLUMNS
+// says, and never too narrow.
+func TestDisplay(t *testing.T) {
+	for columns, want := range map[string]int{"": fileColumns, "x": fileColumns, "0": fileColumns, "-5": fileColumns, "99999": fileColumns, "40": minColumns, "120": 120, "250": 250} {
+		t.Setenv("COLUMNS", columns)
+		if d := displayOf(&bytes.Buffer{}); d.width != want || d.colour || d.rows != 0 {
+			t.Errorf("COLUMNS=%s: %+v, want %d columns", columns, d, want)
+		}
+	}
+}
+
 // The screen, at the widths that people have. What is drawn fits the width,
-// and of a log there is one line.
+// and of a log there is one line; and where there was no room for its last
+// error, another one, of whatever length.
 func TestStatusScreen(t *testing.T) {
 	few := &applianceStatus{Oldest: -1, Disk: diskStatus{Lasts: -1}}
 	few.Logs = []ingest.LogStatus{{Name: "Google 'Argon2026h1' log", Kind: "rfc6962", State: "stopped", Head: 3_141_592_653, Wanted: 12_345, Fetched: 12_345, Verified: 12_345, Delivered: 9_999, ETA: -1, Lag: -1}}
@@ -140,6 +152,18 @@ func TestStatusScreen(t *testing.T) {
 				t.Errorf("the screen is not %s (%v); look at it and run go test -run TestStatusScreen -update\n%s", path, err, b.Bytes())
 			}
 			lines := strings.Split(b.String(), "\n")
+			inLine := slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "last error") })
+			below := 0
+			lines = slices.DeleteFunc(lines, func(l string) bool {
+				is := strings.HasPrefix(l, "  last error ")
+				if is {
+					below++
+				}
+				return is
+			})
+			if want := 4; tt.st != few && !inLine && below != want || (inLine || tt.st == few) && below > 0 {
+				t.Errorf("%d errors have a line of their own", below)
+			}
 			top := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "log ") })
 			for i, l := range lines[top : top+len(tt.st.Logs)+1] {
 				if len(l) > tt.width || i > 0 && strings.TrimSpace(l) == "" {
