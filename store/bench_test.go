@@ -28,8 +28,8 @@ func cpu(t testing.TB, pid int) time.Duration {
 // merged are the tables that BenchmarkInsert merges to the end.
 var merged = []string{"ledger", "certs", "profiles", "name_certs", "names"}
 
-// BenchmarkInsert writes the entries of two shapes in flushes of 50,000, each
-// in the ledger's order, and reports what that costs on each side, during the
+// BenchmarkInsert writes the entries of two shapes in flushes of 50,000, or
+// BENCH_FLUSH_ROWS, each in the ledger's order, and reports what that costs on each side, during the
 // run and with every merge done, and what it takes on disk. Run it with
 // -benchtime 1x. BENCH_SQL holds statements, separated by ";", that are run on
 // the empty tables before, {db} in place of the database: what if a codec were
@@ -49,7 +49,13 @@ func BenchmarkInsert(b *testing.B) {
 }
 
 func benchmarkInsert(b *testing.B, rows []schema.Row) {
-	const flush = 50_000
+	flush := 50_000
+	if v := os.Getenv("BENCH_FLUSH_ROWS"); v != "" {
+		var err error
+		if flush, err = strconv.Atoi(v); err != nil {
+			b.Fatal(err)
+		}
+	}
 	s, e := openEngine(b, func(c *Config) { c.RecentBits = 0 })
 	for _, sql := range strings.Split(os.Getenv("BENCH_SQL"), ";") {
 		if strings.TrimSpace(sql) != "" {

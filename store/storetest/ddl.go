@@ -23,6 +23,7 @@ var (
 	createView  = regexp.MustCompile("(?s)^CREATE (?:OR REPLACE )?VIEW `(\\w+)`\\.(\\w+)\\b")
 	createDB    = regexp.MustCompile("^CREATE DATABASE (?:IF NOT EXISTS )?`(\\w+)`")
 	addColumn   = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+ADD COLUMN (?:IF NOT EXISTS )?(.*)$")
+	modify      = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY (?:SETTING (\\w+ = [\\w.]+)$|COLUMN \\w+ CODEC\\()")
 	partitionBy = regexp.MustCompile(`\bPARTITION BY to(YYYYMM|Year)\((\w+)\)`)
 	simple      = regexp.MustCompile(`^SimpleAggregateFunction\(\w+, (.*)\)$`)
 	comment     = regexp.MustCompile(`(?s)\s+COMMENT '(?:[^'\\]|''|\\.)*'`)
@@ -118,6 +119,13 @@ func (s *Server) ddl(q string) (ok bool, err error) {
 		name, def, _ := strings.Cut(strings.TrimSpace(m[3]), " ")
 		t.columns = append(t.columns, parseColumn(name, strings.TrimSpace(def)))
 		return true, nil
+	}
+	if m := modify.FindStringSubmatch(q); m != nil { // codecs are not kept
+		t, err := s.table(m[1], m[2])
+		if err == nil && m[3] != "" {
+			t.engine += ", " + m[3]
+		}
+		return true, err
 	}
 	if m := removal.FindStringSubmatch(q); m != nil {
 		t, err := s.table(m[1], "ledger")
