@@ -463,11 +463,11 @@ func TestRecordLimits(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for what, decode := range map[string]func() error{
 		"length": func() error {
-			_, err := decodeLeaves(binary.AppendUvarint(nil, maxRecordBody+1), 1)
+			_, err := decodeLeaves(nil, binary.AppendUvarint(nil, maxRecordBody+1), 1)
 			return err
 		},
 		"count": func() error {
-			_, err := decodeLeaves(s2.Encode(nil, make([]byte, 100)), 1<<21)
+			_, err := decodeLeaves(nil, s2.Encode(nil, make([]byte, 100)), 1<<21)
 			return err
 		},
 	} {

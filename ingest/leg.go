@@ -215,7 +215,7 @@ func (c *conductor) append(ctx context.Context, f fetched) error {
 	s.saved.Store(&savedPosition{next.Size(), state[positionHeader:]})
 	s.cursor.Store(next.Size())
 	s.entries.add(uint64(len(f.hashes)))
-	a.ring.put(ctx, seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline}, f.size)
+	a.ring.put(ctx, seq, s.id, &record{log: s.log, from: f.batch.From, entries: f.batch.Entries, roots: roots, inline: inline, memory: f.batch.Memory}, f.size)
 	return nil
 }
 

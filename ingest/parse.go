@@ -22,7 +22,8 @@ type parsed struct {
 	rows    []schema.Row
 	issuers []schema.Issuer // chain certificates that the rows refer to, without repeats
 	roots   []subtree
-	bytes   int // of certificates behind the rows
+	bytes   int           // of certificates behind the rows
+	memory  *ctlog.Memory // which the rows refer to
 
 	// lost is set where the WAL could not give back what lay before seq, or the
 	// record itself.
@@ -105,7 +106,7 @@ func (a *Appliance) parseJob(j *job) (*parsed, error) {
 // chain certificates.
 func (a *Appliance) parseRecord(rec *record, p *parsed) {
 	p.log, p.from, p.to, p.roots = rec.log, rec.from, rec.end(), rec.roots
-	p.rows = a.rowsFor(len(rec.entries))
+	p.rows, p.memory = a.rowsFor(len(rec.entries)), rec.memory
 	// Chain certificates that the record's entries refer to: most are the same
 	// few. nil: nobody has it.
 	known := map[ctlog.Hash]*schema.Issuer{}
@@ -159,9 +160,11 @@ func (a *Appliance) rowsFor(n int) []schema.Row {
 	return make([]schema.Row, n)
 }
 
-// recycle takes p's rows for another record's. Who calls it has turned them
-// into something else and owned them alone.
+// recycle takes p's rows, and the memory of the entries that they refer to, for
+// another record's. Who calls it has turned them into something else and owned
+// them alone.
 func (a *Appliance) recycle(p *parsed) {
+	p.memory.Release()
 	rows := p.rows
 	if p.rows = nil; rows == nil || cap(rows) > pooledRows {
 		return

@@ -38,6 +38,7 @@ type record struct {
 	entries []ctlog.Entry
 	roots   []subtree
 	inline  [][]byte
+	memory  *ctlog.Memory // of the entries; whoever parses the record gives it back
 }
 
 // subtree is the root of the complete 256-leaf subtree of a log that holds
@@ -167,7 +168,7 @@ func decodeRecord(b []byte) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &record{log: log, from: from}
+	r := &record{log: log, from: from, memory: new(ctlog.Memory)}
 	body, count := b[1], int(to-from)
 	skip := int(binary.BigEndian.Uint16(b[46:]))
 	roots := int(binary.BigEndian.Uint16(b[48:]))
@@ -190,9 +191,9 @@ func decodeRecord(b []byte) (*record, error) {
 	}
 	switch body {
 	case bodyLeaves:
-		r.entries, err = decodeLeaves(b, count)
+		r.entries, err = decodeLeaves(r.memory, b, count)
 	case bodyTile, bodyTileGzip:
-		r.entries, err = ctlog.DecodeTile(from-uint64(skip), b, body == bodyTileGzip)
+		r.entries, err = ctlog.DecodeTileIn(r.memory, from-uint64(skip), b, body == bodyTileGzip)
 		if err == nil {
 			if skip+count > len(r.entries) {
 				return nil, fmt.Errorf("record wants entries [%d,%d) of a tile of %d", skip, skip+count, len(r.entries))
@@ -208,12 +209,12 @@ func decodeRecord(b []byte) (*record, error) {
 	return r, nil
 }
 
-func decodeLeaves(b []byte, count int) ([]ctlog.Entry, error) {
-	if n, err := s2.DecodedLen(b); err != nil || n > maxRecordBody {
+func decodeLeaves(m *ctlog.Memory, b []byte, count int) ([]ctlog.Entry, error) {
+	n, err := s2.DecodedLen(b)
+	if err != nil || n > maxRecordBody {
 		return nil, fmt.Errorf("body of %d bytes: %w", n, errors.Join(err, errors.New("too large or not s2")))
 	}
-	b, err := s2.Decode(nil, b)
-	if err != nil {
+	if b, err = s2.Decode(m.Bytes(n), b); err != nil {
 		return nil, err
 	}
 	if count > len(b)/10 { // the smallest entry has three lengths: bound before allocating

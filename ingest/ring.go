@@ -86,6 +86,7 @@ func (r *ring) patience(size int64) time.Duration {
 
 func (r *ring) hold(seq uint64, a announced) {
 	if r.bytes+a.size > r.limit {
+		a.rec.memory.Release() // it was the ring's alone
 		a.rec = nil
 		r.behind += a.size
 	} else {

@@ -154,7 +154,7 @@ func BenchmarkDecode(b *testing.B) {
 func benchPage(b *testing.B, page []byte) {
 	t := stagebench.New(b)
 	chains := newChainCache()
-	t.Ours("decodeEntries", 256, func(int) error { _, _, err := decodeEntries(page, 256, chains); return err })
+	t.Ours("decodeEntries", 256, func(int) error { _, _, err := decodeEntries(page, 256, chains, nil); return err })
 	t.Instead("encoding/json", "decodeEntries", 256, func(int) error {
 		var resp ct.GetEntriesResponse
 		return json.Unmarshal(page, &resp)

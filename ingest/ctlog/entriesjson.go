@@ -11,15 +11,15 @@ import (
 )
 
 // decodeEntries decodes a get-entries answer (RFC 6962 section 4.6) of at most
-// asked entries. The result does not refer to body.
+// asked entries. The result does not refer to body; its entries lie in m.
 //
 // All known logs write the answer in one shape, and that shape is read by a
 // scanner that looks for quotes and by a vectorised base64 decoder. What does
 // not fit, wrong or merely unusual, goes to encoding/json, which accepts all
 // JSON that means the same, and which finds the words for what is wrong.
-func decodeEntries(body []byte, asked int, chains *chainCache) ([]Entry, map[Hash][]byte, error) {
+func decodeEntries(body []byte, asked int, chains *chainCache, m *Memory) ([]Entry, map[Hash][]byte, error) {
 	if texts, ok := scanEntries(body, asked); ok {
-		if entries, issuers, ok := decodeTexts(texts, chains); ok {
+		if entries, issuers, ok := decodeTexts(texts, chains, m); ok {
 			return entries, issuers, nil
 		}
 	}
@@ -27,7 +27,7 @@ func decodeEntries(body []byte, asked int, chains *chainCache) ([]Entry, map[Has
 	if err != nil {
 		return nil, nil, err
 	}
-	b := newBuilder(len(pairs), chains)
+	b := newBuilder(len(pairs), chains, m)
 	for i := range pairs {
 		b.add(pairs[i].leaf, pairs[i].extra)
 	}
@@ -47,8 +47,8 @@ type builder struct {
 	arena   arena
 }
 
-func newBuilder(n int, chains *chainCache) *builder {
-	return &builder{entries: make([]Entry, 0, n), issuers: map[Hash][]byte{}, chains: chains}
+func newBuilder(n int, chains *chainCache, m *Memory) *builder {
+	return &builder{entries: make([]Entry, 0, n), issuers: map[Hash][]byte{}, chains: chains, arena: arena{m: m}}
 }
 
 // add appends an entry that keeps leaf, and copies of parts of extra.
@@ -70,8 +70,11 @@ func (b *builder) add(leaf, extra []byte) {
 	b.entries = append(b.entries, e)
 }
 
-// arena hands out slices of larger allocations.
-type arena struct{ free []byte }
+// arena hands out slices of larger allocations, whatever is in them.
+type arena struct {
+	m    *Memory
+	free []byte
+}
 
 const arenaChunk = 256 << 10
 
@@ -80,7 +83,7 @@ func (a *arena) alloc(n int) []byte {
 		if n > arenaChunk/4 {
 			return make([]byte, n)
 		}
-		a.free = make([]byte, arenaChunk)
+		a.free = a.m.chunk()
 	}
 	b := a.free[:n:n]
 	a.free = a.free[n:]
@@ -94,8 +97,8 @@ func (a *arena) copy(b []byte) []byte {
 }
 
 // decodeTexts decodes the base64 of scanned entries.
-func decodeTexts(texts []pair, chains *chainCache) ([]Entry, map[Hash][]byte, bool) {
-	b := newBuilder(len(texts), chains)
+func decodeTexts(texts []pair, chains *chainCache, m *Memory) ([]Entry, map[Hash][]byte, bool) {
+	b := newBuilder(len(texts), chains, m)
 	var scratch []byte
 	for _, t := range texts {
 		n, ok := plainLen(t.extra)

@@ -68,7 +68,7 @@ func FuzzTile(f *testing.F) {
 	f.Add(uint32(0), newFakeLog(f, 4, false).dataTile(0, 4), false)
 	f.Fuzz(func(t *testing.T, from uint32, raw []byte, zipped bool) {
 		before := bytes.Clone(raw)
-		entries, _, err := decodeTile(uint64(from), raw, zipped, 1<<20)
+		entries, _, err := decodeTile(uint64(from), raw, zipped, 1<<20, nil)
 		if !bytes.Equal(raw, before) {
 			t.Fatal("the tile was changed")
 		}
@@ -154,12 +154,12 @@ func FuzzEntries(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		const asked = 30
 		pairs, slowErr := decodePairs(body, asked)
-		entries, issuers, err := decodeEntries(body, asked, newChainCache())
+		entries, issuers, err := decodeEntries(body, asked, newChainCache(), nil)
 		if (err == nil) != (slowErr == nil) {
 			t.Fatalf("%v, but the slow way: %v", err, slowErr)
 		}
 		if texts, ok := scanEntries(body, asked); ok {
-			if _, _, ok := decodeTexts(texts, newChainCache()); ok && slowErr != nil {
+			if _, _, ok := decodeTexts(texts, newChainCache(), nil); ok && slowErr != nil {
 				t.Fatalf("the fast way accepts what the slow way does not: %v", slowErr)
 			}
 		}

@@ -495,7 +495,7 @@ func TestLogIDIsItsKey(t *testing.T) {
 func TestPageIsCalledOne(t *testing.T) {
 	page := []byte(" \r\n<!DOCTYPE html><title>Just a moment</title>")
 	var v struct{}
-	_, _, tile := decodeTile(0, page, false, 1<<20)
+	_, _, tile := decodeTile(0, page, false, 1<<20, nil)
 	_, checkpoint := parseCheckpoint(page, "log.test", Hash{}, nil)
 	_, entries := decodePairs(page, 10)
 	for what, err := range map[string]error{"JSON": decodeJSON("get-sth", page, &v), "tile": tile, "checkpoint": checkpoint, "entries": entries} {

@@ -93,6 +93,9 @@ type Batch struct {
 	// (RFC 6962 repeats them in every entry), by SHA-256. A static log serves
 	// them apart: see Log.Issuer.
 	Issuers map[Hash][]byte
+
+	// Memory is what Leaf, Precert and Extra of the entries lie in.
+	Memory *Memory
 }
 
 // Log is the read side of a CT log, whichever protocol it speaks. Methods

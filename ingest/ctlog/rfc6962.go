@@ -79,7 +79,8 @@ func (l *rfc6962Log) Entries(ctx context.Context, from, to, treeSize uint64) (*B
 func (l *rfc6962Log) getEntries(ctx context.Context, from, n uint64) (b *Batch, err error) {
 	path := fmt.Sprintf("ct/v1/get-entries?start=%d&end=%d", from, from+n-1)
 	err = l.c.get(ctx, request{class: ClassData, path: path, limit: l.c.maxBody, accept: l.accept, reuse: true}, func(a *answer) error {
-		entries, issuers, err := decodeEntries(a.body, int(n), l.chains)
+		m := new(Memory)
+		entries, issuers, err := decodeEntries(a.body, int(n), l.chains, m)
 		if err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ func (l *rfc6962Log) getEntries(ctx context.Context, from, n uint64) (b *Batch, 
 			// A cache that holds an old piece of the tail does this.
 			return fmt.Errorf("%w: no entries in the answer", ErrNotYet)
 		}
-		b = &Batch{From: from, Entries: entries, Issuers: issuers}
+		b = &Batch{From: from, Entries: entries, Issuers: issuers, Memory: m}
 		return nil
 	})
 	if s, ok := errors.AsType[*StatusError](err); ok && s.Code == http.StatusBadRequest {

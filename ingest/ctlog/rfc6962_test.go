@@ -573,7 +573,7 @@ func TestRealEntries(t *testing.T) {
 		if err != nil || len(pairs) != 20 {
 			t.Fatalf("%s: %d entries, %v", name, len(pairs), err)
 		}
-		entries, _, err := decodeEntries(body, 1000, newChainCache())
+		entries, _, err := decodeEntries(body, 1000, newChainCache(), nil)
 		if err != nil || len(entries) != 20 {
 			t.Fatalf("%s: %d entries, %v", name, len(entries), err)
 		}

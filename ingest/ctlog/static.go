@@ -89,7 +89,8 @@ func (l *staticLog) dataTile(ctx context.Context, n, width uint64) (b *Batch, er
 		// saying so. No plain tile begins like gzip: its timestamp would be
 		// 72 million years ahead.
 		gz := a.gzip || bytes.HasPrefix(a.body, []byte{0x1f, 0x8b})
-		entries, indexed, err := decodeTile(first, a.body, gz, l.maxBody)
+		m := new(Memory)
+		entries, indexed, err := decodeTile(first, a.body, gz, l.maxBody, m)
 		if err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (l *staticLog) dataTile(ctx context.Context, n, width uint64) (b *Batch, er
 		if !indexed && !l.noIndex {
 			return answerErrorf("data tile", "an entry has no leaf_index (a setting allows that, for archives)")
 		}
-		b = &Batch{Entries: entries, Tile: a.body, TileGzip: gz}
+		b = &Batch{Entries: entries, Tile: a.body, TileGzip: gz, Memory: m}
 		return nil
 	})
 	return b, err

@@ -521,10 +521,10 @@ func TestDecodeTileLimits(t *testing.T) {
 		if zipped {
 			raw = gz(one)
 		}
-		if _, _, err := decodeTile(0, raw, zipped, int64(len(one))); err != nil {
+		if _, _, err := decodeTile(0, raw, zipped, int64(len(one)), nil); err != nil {
 			t.Error(err)
 		}
-		if _, _, err := decodeTile(0, raw, zipped, int64(len(one))-1); !errors.Is(err, ErrTooLarge) {
+		if _, _, err := decodeTile(0, raw, zipped, int64(len(one))-1, nil); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%v, want ErrTooLarge", err)
 		}
 	}

@@ -3,6 +3,7 @@ package ctlog
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 )
 
 // DecodeTile decodes a static-ct data tile as it was received (Batch.Tile): a
@@ -15,26 +16,33 @@ import (
 //	         | pre_certificate<24>   only of a precert_entry
 //	         | fingerprints<16>      n·32 bytes, issuer first
 func DecodeTile(from uint64, raw []byte, gz bool) ([]Entry, error) {
-	entries, _, err := decodeTile(from, raw, gz, maxMaxBody)
+	entries, _, err := decodeTile(from, raw, gz, maxMaxBody, nil)
+	return entries, err
+}
+
+// DecodeTileIn is DecodeTile into memory that can be given back.
+func DecodeTileIn(m *Memory, from uint64, raw []byte, gz bool) ([]Entry, error) {
+	entries, _, err := decodeTile(from, raw, gz, maxMaxBody, m)
 	return entries, err
 }
 
 // decodeTile is DecodeTile with a limit of plain bytes. indexed says that
 // every entry had a leaf_index.
-func decodeTile(from uint64, raw []byte, gz bool, limit int64) (entries []Entry, indexed bool, err error) {
+func decodeTile(from uint64, raw []byte, gz bool, limit int64, m *Memory) (entries []Entry, indexed bool, err error) {
 	const what = "data tile"
 	// Two bytes of room in front: see below.
-	var buf []byte
+	buf := append(m.tile(), 0, 0)
 	if gz {
-		if buf, err = gunzip(make([]byte, 2), raw, limit); err != nil {
+		if buf, err = gunzip(buf, raw, limit); err != nil {
 			return nil, false, err
 		}
 	} else {
 		if int64(len(raw)) > limit {
 			return nil, false, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 		}
-		buf = append(make([]byte, 2, 2+len(raw)), raw...)
+		buf = append(slices.Grow(buf, len(raw)), raw...)
 	}
+	m.keep(buf)
 	if looksLikeHTML(buf[2:]) {
 		return nil, false, &AnswerError{What: what, Reason: "a page instead of a tile", Excerpt: excerpt(buf[2:])}
 	}
