@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -31,6 +30,7 @@ func logsCommand() *cli.Command {
 			"data directory, sizes and lag are its.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "also logs that are not followed, and why not"},
+			&cli.BoolFlag{Name: "wide", Usage: "all columns whole, also where the terminal (or COLUMNS) is narrower"},
 			&cli.BoolFlag{Name: "json", Usage: "everything, as JSON"},
 			&cli.BoolFlag{Name: "refresh", Usage: "fetch the lists now"},
 		}, configFlags("contact", "data-dir", "lists", "follow", "logs", "log-list", "log-names", "limits", "allow-private", "log")...),
@@ -58,10 +58,18 @@ func logsCommand() *cli.Command {
 				e.SetIndent("", "  ")
 				return e.Encode(table)
 			}
-			return table.print(c.App.Writer, time.Now())
+			width := 0
+			if !c.Bool("wide") {
+				width, _, _ = columnsOf(c.App.Writer)
+			}
+			return table.print(c.App.Writer, time.Now(), width)
 		},
 	}
 }
+
+// leastLogs is how many columns a table of logs takes at least; narrower
+// terminals wrap it.
+const leastLogs = 80
 
 // logTable is what 'ctappliance logs' shows.
 type logTable struct {
@@ -201,14 +209,14 @@ func (t *logTable) keepFollowed() {
 	}
 }
 
-// print writes the table for people.
-func (t *logTable) print(out io.Writer, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "log\toperator\tkind\tstate\tinterval\tfollowed\t")
+// print writes the table for people, in so many columns; 0 is as many as it
+// takes.
+func (t *logTable) print(out io.Writer, now time.Time, width int) error {
+	table := textTable{heads: []string{"log", "operator", "kind", "state", "interval", "followed"}}
 	if t.Running {
-		fmt.Fprint(w, "head\tbehind\tlag\t")
+		table.heads = append(table.heads, "head", "behind", "lag")
 	}
-	fmt.Fprintln(w, "why\turl")
+	table.heads = append(table.heads, "why", "url")
 	for _, l := range t.Logs {
 		followed := "no"
 		if l.Follow {
@@ -218,7 +226,7 @@ func (t *logTable) print(out io.Writer, now time.Time) error {
 		if l.Tiles != "" {
 			kind += "+tiles"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t", printable(l.Name), printable(l.Operator), kind, printable(dash(l.State)), interval(l.Start, l.End), followed)
+		row := []string{l.Name, l.Operator, kind, dash(l.State), interval(l.Start, l.End), followed}
 		if t.Running {
 			head, behind, late := "-", "-", "-"
 			if s := l.Status; s != nil {
@@ -227,15 +235,23 @@ func (t *logTable) print(out io.Writer, now time.Time) error {
 					late = time.Duration(s.Lag * float64(time.Second)).Round(time.Second).String()
 				}
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t", head, behind, late)
+			row = append(row, head, behind, late)
 		}
-		fmt.Fprintf(w, "%s\t%s\n", printable(l.Why), printable(l.URL))
+		table.rows = append(table.rows, printableAll(append(row, l.Why, l.URL)))
 	}
-	if err := w.Flush(); err != nil {
+	whole := true
+	if width > 0 {
+		whole = table.fit(max(width, leastLogs), []narrowing{
+			{head: "url"}, {head: "operator"}, {head: "why", least: 30}, {head: "interval"}, {head: "log", least: 24, ends: true}, {head: "state"}, {head: "why", least: 12}})
+	}
+	if err := table.print(out); err != nil {
 		return err
 	}
 	if len(t.Logs) == 0 {
 		fmt.Fprintln(out, "no log is followed")
+	}
+	if !whole {
+		fmt.Fprintln(out, "\n--wide shows all columns whole")
 	}
 	if t.Others > 0 {
 		fmt.Fprintf(out, "\n%d other logs are known; --all shows them, and why they are not followed\n", t.Others)
