@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -44,26 +45,25 @@ func TestOneFlushAhead(t *testing.T) {
 		c := &cutter{a: d.a, out: cuts, fed: map[uint64]uint64{}}
 		ended := make(chan error, 1)
 		go func() { ended <- c.run(ctx, 1, in) }()
-		taken := 0
+		var records atomic.Int64
+		taken := func() int { synctest.Wait(); return int(records.Load()) }
 		go func() {
 			for seq := uint64(1); seq <= 10; seq++ {
 				from := 10 * (seq - 1)
 				select {
 				case in <- &parsed{seq: seq, span: s.id, log: s.log, from: from, to: from + 10, rows: ledgerRows(s, from, from+10)}:
-					taken++
+					records.Add(1)
 				case <-ctx.Done():
 					return
 				}
 			}
 		}()
-		synctest.Wait()
-		if taken != 3 { // two fill the flush, the third waits for the next
-			t.Errorf("%d records were taken while nobody took a flush", taken)
+		if taken() != 3 { // two fill the flush, the third waits for the next
+			t.Errorf("%d records were taken while nobody took a flush", taken())
 		}
 		f := <-cuts
-		synctest.Wait()
-		if f.first != 1 || f.next != 3 || f.count != 20 || taken != 5 {
-			t.Errorf("the first flush is [%d,%d) of %d rows; %d records taken", f.first, f.next, f.count, taken)
+		if f.first != 1 || f.next != 3 || f.count != 20 || taken() != 5 {
+			t.Errorf("the first flush is [%d,%d) of %d rows; %d records taken", f.first, f.next, f.count, taken())
 		}
 		if f = <-cuts; f.first != 3 || f.next != 5 {
 			t.Errorf("the second flush is [%d,%d)", f.first, f.next)

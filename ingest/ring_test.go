@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +15,14 @@ import (
 
 // announce puts records of 60 bytes each and tells how many have been put.
 func announce(ctx context.Context, r *ring, from, to uint64) (announced func() int) {
-	n := 0
+	var n atomic.Int64
 	go func() {
 		for seq := from; seq < to; seq++ {
 			r.put(ctx, seq, 1, &record{entries: make([]ctlog.Entry, 2)}, 60)
-			n++
+			n.Add(1)
 		}
 	}()
-	return func() int { synctest.Wait(); return n }
+	return func() int { synctest.Wait(); return int(n.Load()) }
 }
 
 // Where the reader moves, room is waited for, and nothing is read twice. Where
