@@ -264,3 +264,21 @@ func TestManyPartitions(t *testing.T) {
 	}
 	one(t, s, "SELECT groupBitXor(cityHash64(toString(not_before), toString(not_after))) FROM {db}.certificates")
 }
+
+// TestHighestReadsLittle: what it costs does not grow with the range.
+func TestHighestReadsLittle(t *testing.T) {
+	s, _ := openEngine(t, nil)
+	exec(t, s, "INSERT INTO {db}.ledger (log_id, idx, ts, tbs_id) SELECT number % 3, intDiv(number, 3), fromUnixTimestamp64Milli(toInt64(1780000000000)), toFixedString('x', 16) FROM numbers(900000) SETTINGS max_insert_threads = 1, max_block_size = 1000000, min_insert_block_size_rows = 1000000")
+	read := func() (n uint64) {
+		fmt.Sscan(one(t, s, "SELECT sum(value) FROM system.events WHERE event = 'SelectedRows'"), &n)
+		return n
+	}
+	before := read()
+	top, ok, err := s.Highest(t.Context(), schema.Range{Log: 1, To: 250_000})
+	if err != nil || !ok || top != 249_999 {
+		t.Errorf("highest is %d, %v, %v", top, ok, err)
+	}
+	if n := read() - before; n > 100_000 {
+		t.Errorf("it read %d rows", n)
+	}
+}

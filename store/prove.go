@@ -83,7 +83,9 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 // Highest returns the highest index of r, which may be of any length, that
 // the ledger holds; ok is false where it holds none.
 func (s *Store) Highest(ctx context.Context, r schema.Range) (index uint64, ok bool, err error) {
-	rows, err := s.rows(ctx, 2, "SELECT count() > 0, max(idx) FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64}",
+	// In the order of the key, from behind: it reads the end of each part, however
+	// many rows the range has.
+	rows, err := s.rows(ctx, 2, "SELECT count() > 0, max(idx) FROM (SELECT idx FROM "+s.table("ledger")+" WHERE log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} ORDER BY log_id DESC, idx DESC LIMIT 1)",
 		Param("l", r.Log), Param("f", r.From), Param("t", r.To))
 	if err != nil {
 		return 0, false, fmt.Errorf("looking into ledger: %w", err)
