@@ -1,12 +1,16 @@
 package cert
 
 import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
 	stdx509 "crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
+	"ctappliance/ingest/sha256x2"
 	"ctappliance/internal/stagebench"
 	"ctappliance/schema"
 
@@ -109,15 +113,58 @@ func BenchmarkParse(b *testing.B) {
 		b.Run(set.name, func(b *testing.B) {
 			s := set.make(b)
 			ders := make([][]byte, len(s.entries))
+			messages := make([][4][]byte, len(s.entries)) // that are hashed, and the key
 			var row schema.Row
+			p := newParser()
 			for i := range s.entries {
 				Parse(&s.entries[i], &row)
 				ders[i] = row.DER
+				var c certificate
+				var f Flag
+				if why := c.read(row.DER, &f); why != "" {
+					b.Fatal(why)
+				}
+				c.tbs.scanExtensions()
+				spki := c.tbs.spki.full(row.DER)
+				p.row = &row
+				messages[i] = [4][]byte{row.DER, bytes.Clone(p.named(row.IssuerKeyHash, &c.tbs)), spki, spki[min(len(spki), 26):]}
 			}
 			t := stagebench.New(b)
 			t.Ours("Parse", 1, func(i int) error {
 				Parse(&s.entries[i%len(s.entries)], &row)
 				return nil
+			})
+			t.Ours("without hashes", 1, func(i int) error {
+				testNoHashes = true
+				Parse(&s.entries[i%len(s.entries)], &row)
+				testNoHashes = false
+				return nil
+			})
+			var hashes [3]schema.Hash
+			t.Ours("hashes alone", 1, func(i int) error {
+				m := &messages[i%len(messages)]
+				sha256x2.Sums(hashes[:], nil, m[:3])
+				sha1.Sum(m[3])
+				return nil
+			})
+			t.Instead("hashes alone, crypto/sha256", "hashes alone", 1, func(i int) error {
+				m := &messages[i%len(messages)]
+				for k := range hashes {
+					hashes[k] = sha256.Sum256(m[k])
+				}
+				sha1.Sum(m[3])
+				return nil
+			})
+			t.Instead("ctgo.ParseCertificate, without hashes", "without hashes", 1, func(i int) error {
+				c, err := ctx509.ParseCertificate(ders[i%len(ders)])
+				if c == nil {
+					return err
+				}
+				return nil
+			})
+			t.Instead("crypto.x509.ParseCertificate, without hashes", "without hashes", 1, func(i int) error {
+				_, err := stdx509.ParseCertificate(ders[i%len(ders)])
+				return err
 			})
 			t.Instead("ctgo.LogEntryFromLeaf", "Parse", 1, func(i int) error {
 				e, err := ct.LogEntryFromLeaf(0, &s.leaves[i%len(s.leaves)])

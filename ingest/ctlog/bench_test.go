@@ -154,7 +154,12 @@ func BenchmarkDecode(b *testing.B) {
 func benchPage(b *testing.B, page []byte) {
 	t := stagebench.New(b)
 	chains := newChainCache()
-	t.Ours("decodeEntries", 256, func(int) error { _, _, err := decodeEntries(page, 256, chains, nil); return err })
+	t.Ours("decodeEntries", 256, func(int) error {
+		m := new(Memory)
+		_, _, err := decodeEntries(page, 256, chains, m)
+		m.Release()
+		return err
+	})
 	t.Instead("encoding/json", "decodeEntries", 256, func(int) error {
 		var resp ct.GetEntriesResponse
 		return json.Unmarshal(page, &resp)
@@ -203,7 +208,14 @@ func benchPage(b *testing.B, page []byte) {
 	// From an answer on.
 	ctx := context.Background()
 	l := newRFC6962(Info{}, nil, benchClient(served{page, false}), Options{PageSize: 256})
-	t.Ours("Entries: received and decoded", 256, func(int) error { _, err := l.Entries(ctx, 0, 256, 1000); return err })
+	t.Ours("Entries: received and decoded", 256, func(int) error {
+		batch, err := l.Entries(ctx, 0, 256, 1000)
+		if err != nil {
+			return err
+		}
+		batch.Memory.Release()
+		return nil
+	})
 	lc, err := ctclient.New("http://log.test", &http.Client{Transport: served{page, false}}, jsonclient.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -221,6 +233,7 @@ func benchPage(b *testing.B, page []byte) {
 		for i, e := range batch.Entries {
 			cert.Parse(&cert.Input{Index: uint64(i), Leaf: e.Leaf, Precert: e.Precert, Chain: e.Chain}, &row)
 		}
+		batch.Memory.Release()
 		return nil
 	})
 	t.Instead("ctgo.GetRawEntries, ctgo.LogEntryFromLeaf", "Entries and rows of all columns", 256, func(int) error {
@@ -239,7 +252,13 @@ func benchPage(b *testing.B, page []byte) {
 
 func benchTile(b *testing.B, plain, zipped []byte) {
 	t := stagebench.New(b)
-	t.Ours("DecodeTile", 256, func(int) error { _, err := DecodeTile(0, plain, false); return err })
+	decode := func(raw []byte, gz bool) error {
+		m := new(Memory)
+		_, err := DecodeTileIn(m, 0, raw, gz)
+		m.Release()
+		return err
+	}
+	t.Ours("DecodeTile", 256, func(int) error { return decode(plain, false) })
 	entries, err := DecodeTile(0, plain, false)
 	if err != nil {
 		b.Fatal(err)
@@ -253,8 +272,12 @@ func benchTile(b *testing.B, plain, zipped []byte) {
 		}
 		return nil
 	})
-	t.Ours("DecodeTile of gzip", 256, func(int) error { _, err := DecodeTile(0, zipped, true); return err })
-	t.Ours("gunzip", 256, func(int) error { _, err := gunzip(nil, zipped, defaultMaxBody); return err })
+	t.Ours("DecodeTile of gzip", 256, func(int) error { return decode(zipped, true) })
+	buf, err := gunzip(nil, zipped, defaultMaxBody)
+	if err != nil {
+		b.Fatal(err)
+	}
+	t.Ours("gunzip", 256, func(int) error { buf, err = gunzip(buf[:0], zipped, defaultMaxBody); return err })
 	t.Instead("compress/gzip", "gunzip", 256, func(int) error {
 		zr, err := gzip.NewReader(bytes.NewReader(zipped))
 		if err != nil {
