@@ -76,7 +76,7 @@
 //	-profiles DIR    where profiles are kept
 //
 //	GOMEMLIMIT, CTAPPLIANCE_…  reach the program
-//	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 48,000,000
+//	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 80,000,000
 //	CTAPPLIANCE_DATA folder of captured entries of real logs, which then come
 //	                 first; default ../shared/data beside the folder with go.mod
 //

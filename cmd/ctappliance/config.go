@@ -85,7 +85,7 @@ type WALConfig struct {
 // FlushConfig says when rows become an insert. Whatever comes first counts.
 type FlushConfig struct {
 	Rows     int      `key:"rows" default:"100000" min:"1" max:"1000000" doc:"Rows of the ledger in one insert at most."`
-	Bytes    Size     `key:"bytes" default:"48MB" min:"64KiB" max:"1GiB" doc:"Certificate bytes behind one insert at most."`
+	Bytes    Size     `key:"bytes" default:"80MB" min:"64KiB" max:"1GiB" doc:"Certificate bytes behind one insert at most."`
 	Interval Duration `key:"interval" default:"5s" min:"100ms" max:"1h" doc:"Longest time that a parsed entry waits for its insert."`
 }
 

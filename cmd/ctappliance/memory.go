@@ -6,14 +6,14 @@ import (
 )
 
 // memoryGoal is how much memory the appliance itself should do with, in bytes,
-// following so many logs: memory.limit, or three times what one flush holds of
-// certificates (their bytes, their rows, and the rows in order), the ring, the
-// program, and answers under way.
+// following so many logs: memory.limit, or what the columns of two flushes and
+// the encoded tables of one take, some half of their certificates each; the
+// ring, the program, and answers under way.
 func (c *Config) memoryGoal(logs int) int64 {
 	if c.Memory.Limit > 0 {
 		return int64(c.Memory.Limit)
 	}
-	return 208<<20 + 3*int64(c.Flush.Bytes) + int64(min(16*logs, 128))<<20
+	return 231<<20 + 3*int64(c.Flush.Bytes)/2 + int64(min(16*logs, 128))<<20
 }
 
 // limitMemory makes the collector work harder before memory exceeds the goal.

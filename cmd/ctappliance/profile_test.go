@@ -87,7 +87,7 @@ func TestMemoryLimit(t *testing.T) {
 		limit     Size
 		want      int64
 	}{
-		{"what is needed", "", 0, 208<<20 + 3*48e6 + 32<<20},
+		{"what is needed", "", 0, 231<<20 + 3*80e6/2 + 32<<20},
 		{"configured", "", 300 << 20, 300 << 20},
 		{"environment", "1GiB", 300 << 20, 12345}, // as the runtime has set it
 	} {
