@@ -82,7 +82,16 @@
 // Bounded at every joint: answers under way (Config.FetchMemory, booked in the
 // order of indices), batches for the parsers (Config.RingMemory), records
 // being parsed (two per worker), columns of two flushes (Config.FlushRows and
-// FlushBytes), and the rows of one while it is in doubt.
+// FlushBytes), and the rows of one while it is in doubt. The bytes of a record's
+// entries belong to the record; the cutter, which has turned its rows into
+// columns, gives them back (ctlog.Memory).
+//
+// # A second parser
+//
+// One row in a thousand, every row with flags, and every issuer when it is first
+// seen are read by certificate-transparency-go too. What it reads otherwise, and
+// no flag explains, is counted (Status.Parser) and said; rows stay as they are.
+// Checks have a part of the time that what strangers write cannot exceed.
 //
 // # Imports
 //

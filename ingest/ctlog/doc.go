@@ -95,6 +95,11 @@
 // What errors repeat of a stranger's bytes is quoted to printable ASCII and
 // has at most 200 bytes.
 //
+// # Memory
+//
+// The bytes of a batch's entries lie in its [Memory], which its owner may give
+// back when nothing refers to them any more, for other batches.
+//
 // # Limits
 //
 // Trees of up to 2^56 entries; chains of up to 64 certificates (a longer one
