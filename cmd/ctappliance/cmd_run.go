@@ -93,7 +93,7 @@ func resumeHaltedFlag() cli.Flag {
 // socket. adjust may change the pipeline's configuration; watch, if the
 // adjusted configuration has one, runs beside it.
 func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *slog.Logger, adjust func(*ingest.Config) (watch func(context.Context, *ingest.Appliance))) error {
-	cfg.limitMemory(len(logs))
+	cfg.limitMemory()
 	// The data directory is locked before the engine starts, so that the error
 	// of a second appliance is about the directory and not about a port.
 	lazy := &lateSink{}

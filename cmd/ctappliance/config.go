@@ -104,7 +104,7 @@ type FetchConfig struct {
 // MemoryConfig is about the memory of the appliance itself, without the
 // engine's.
 type MemoryConfig struct {
-	Limit Size `key:"limit" default:"0" min:"64MiB" max:"1TiB" zero:"what flush.bytes and the logs need, 361MiB to 473MiB by default" doc:"Memory that the appliance tries to do with, the engine's not counted: near it the collector works harder, which costs processor time; it is no bound that ends anything. Lower flush.bytes with it. GOMEMLIMIT in the environment overrides it."`
+	Limit Size `key:"limit" default:"0" min:"64MiB" max:"1TiB" zero:"what flush.bytes needs, 361MiB by default" doc:"Memory that the appliance tries to do with, the engine's not counted: near it the collector works harder, which costs processor time; it is no bound that ends anything. Lower flush.bytes with it. GOMEMLIMIT in the environment overrides it."`
 }
 
 // ListsConfig is about the log lists.

@@ -372,7 +372,6 @@ func (f *fleet) apply(ctx context.Context, p pipeline, c *Config, lists *catalog
 	f.c, f.lists = c, lists
 	f.mu.Unlock()
 	f.note(choices)
-	c.limitMemory(len(follows))
 	return done, nil
 }
 

@@ -87,7 +87,7 @@ func TestMemoryLimit(t *testing.T) {
 		limit     Size
 		want      int64
 	}{
-		{"what is needed", "", 0, 231<<20 + 3*80e6/2 + 32<<20},
+		{"what is needed", "", 0, 247<<20 + 3*80e6/2},
 		{"configured", "", 300 << 20, 300 << 20},
 		{"environment", "1GiB", 300 << 20, 12345}, // as the runtime has set it
 	} {
@@ -96,7 +96,7 @@ func TestMemoryLimit(t *testing.T) {
 			t.Setenv("GOMEMLIMIT", tt.env)
 			c := DefaultConfig()
 			c.Memory.Limit = tt.limit
-			c.limitMemory(2)
+			c.limitMemory()
 			if got := debug.SetMemoryLimit(-1); got != tt.want {
 				t.Errorf("%d, not %d", got, tt.want)
 			}
