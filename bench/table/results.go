@@ -30,11 +30,11 @@ type row struct {
 // first are the units that people look for, in the order in which they are
 // shown; others follow by name.
 var first = []string{
-	"entries/s", "rows/s", "us/entry", "engine-us/entry", "engine-merged-us/entry", "log-us/entry",
+	"cpu-us/entry", "x-faster", "entries/s", "rows/s", "us/entry", "engine-us/entry", "engine-merged-us/entry", "log-us/entry",
 	"further-entries/s", "us/further-entry", "engine-us/further-entry",
 	"%-of-a-core", "engine-%-of-a-core", "log-%-of-a-core",
 	"MB-peak", "engine-MB-peak", "engine-anon-MB", "written-B/entry", "engine-written-B/entry", "WAL-B/entry", "B/entry", "merged-B/entry",
-	"cpu-us/entry", "x-faster", "ns/op", "B/op", "allocs/op",
+	"ns/op", "B/op", "allocs/op",
 }
 
 var (
@@ -96,7 +96,7 @@ func (r *results) markdown() string {
 		for i, row := range g.rows {
 			parts[i] = row.name
 		}
-		if len(units) <= mostColumns {
+		if len(units) <= len(parts) { // whatever is narrower
 			table(&b, units, parts, func(column, row int) string { return g.rows[row].values[units[column]] })
 		} else {
 			table(&b, parts, units, func(column, row int) string { return g.rows[column].values[units[row]] })
@@ -114,10 +114,6 @@ func (r *results) markdown() string {
 	}
 	return b.String()
 }
-
-// mostColumns can be read side by side; a benchmark that measures more has a
-// row for each.
-const mostColumns = 6
 
 func table(b *strings.Builder, columns, rows []string, cell func(column, row int) string) {
 	fmt.Fprintf(b, "| | %s |\n|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
@@ -141,6 +137,9 @@ func (g *group) units() []string {
 				units = append(units, u)
 			}
 		}
+	}
+	if has["cpu-us/entry"] { // says what these say, without what waits, and for an entry
+		units = slices.DeleteFunc(units, func(u string) bool { return u == "ns/op" || u == "B/op" || u == "allocs/op" })
 	}
 	rank := func(u string) int {
 		if i := slices.Index(first, u); i >= 0 {

@@ -15,8 +15,8 @@ pkg: ctappliance/ingest/cert
 BenchmarkParse
 BenchmarkParse/tile
     bench_test.go:9: said of a part
-BenchmarkParse/tile-2         	     100	      4000 ns/op	         2.500 cpu-us/entry
-BenchmarkParse/page-16        	     100	      5000 ns/op
+BenchmarkParse/tile-2         	     100	      4000 ns/op	         2.500 cpu-us/entry	 12.0 x-faster
+BenchmarkParse/page-16        	     100	      5000 ns/op	         3.500 cpu-us/entry
 | BenchmarkParse | not a result |
 PASS
 pkg: ctappliance/bench
@@ -37,22 +37,24 @@ Benchmark is a word
 
 Parse, ctappliance/ingest/cert:
 
-| | cpu-us/entry | ns/op |
+| | cpu-us/entry | x-faster |
 |---|---|---|
-| tile | 2.500 | 4000 |
-| page |  | 5000 |
+| tile | 2.500 | 12.0 |
+| page | 3.500 |  |
 
 Backfill, ctappliance/bench:
 
-| | entries/s | B/entry |
-|---|---|---|
-| static | 12458 | 311.1 |
+| | static |
+|---|---|
+| entries/s | 12458 |
+| B/entry | 311.1 |
 
 Tail, ctappliance/bench:
 
-| | engine-%-of-a-core | ns/op |
-|---|---|---|
-|  | 1.50 | 0 |
+| |  |
+|---|---|
+| engine-%-of-a-core | 1.50 |
+| ns/op | 0 |
 
 BenchmarkBackfill/static
 on disk:
