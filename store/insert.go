@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
 
 	"ctappliance/schema"
 )
 
-// keepBuffer is the largest buffer that is kept for the next insert, in bytes.
-const keepBuffer = 64 << 20
-
 // insertsAtOnce is how many tables of a flush are written at once: each needs a
-// buffer of its own, here and on the server.
+// buffer of its own on the server.
 const insertsAtOnce = 4
 
 // insertSettings go with every insert. The server must take the one block that
@@ -140,16 +136,17 @@ func (s *Store) PutLogs(ctx context.Context, logs []schema.Log) error {
 // insert sends one block as one insert, once. f is nil for rows that belong to
 // no flush.
 func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, settings clickhouse.Settings) (err error) {
-	buf := s.buffers.Get().(*proto.Buffer)
-	buf.Reset()
-	if err := appendBlock(buf, b); err != nil {
+	r, err := newBody(b)
+	if err != nil {
 		return fmt.Errorf("encoding %s: %w", b.Table, err)
 	}
-	data := buf.Buf
+	defer func() { r.close() }()
 	if s.cfg.Compress {
-		if data, err = compressBlock(data); err != nil {
+		data, err := compressBody(r)
+		if err != nil {
 			return fmt.Errorf("compressing %s: %w", b.Table, err)
 		}
+		r = &body{parts: [][]byte{data}}
 		settings["decompress"] = 1
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
@@ -165,11 +162,7 @@ func (s *Store) insert(ctx context.Context, f *schema.Flush, b *schema.Block, se
 		}()
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(id), clickhouse.WithSettings(settings))
-	r := &body{data: data}
 	err = s.conn.InsertFormat(ctx, "Native", "INSERT INTO "+s.table(b.Table)+" ("+columnList(b)+")", r)
-	if r.done.Load() && cap(buf.Buf) <= keepBuffer {
-		s.buffers.Put(buf) // else the transport may still be reading it
-	}
 	if err != nil {
 		return s.insertError(b.Table, err)
 	}

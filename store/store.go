@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"ctappliance/schema"
@@ -52,7 +51,6 @@ type Store struct {
 	sets       sets
 
 	ledgers sync.Pool // *schema.Ledger
-	buffers sync.Pool // *proto.Buffer
 
 	logsMu     sync.Mutex
 	logs       *schema.Logs
@@ -86,7 +84,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.recent = schema.NewRecent(cfg.RecentBits)
 	}
 	s.ledgers.New = func() any { return schema.NewLedger() }
-	s.buffers.New = func() any { return new(proto.Buffer) }
 	s.conn, err = clickhouse.Open(s.options())
 	if err != nil {
 		return nil, fmt.Errorf("opening store: %w", s.show(err))
