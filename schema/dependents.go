@@ -90,10 +90,7 @@ func (d *Dependents) Append(r *Row) {
 		d.addNames(r, nil, 0)
 		return
 	}
-	c, ok := d.Recent.cert(r)
-	if !ok {
-		*c = recentCert{tbsID: r.TBSID}
-	}
+	c := d.Recent.cert(r)
 	d.Recent.take(&d.turn)
 	if !c.known(d.Recent, r) {
 		if at, ok := d.turn.row(c.at); ok && (*d.certs.notAfter)[at] == clampTime(r.NotAfter) {

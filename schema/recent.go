@@ -15,10 +15,11 @@ import (
 // It is two tables of fixed size, in which what comes takes the place of what
 // was there: one of certificates by tbs_id, which it compares whole, one of
 // names by 64 bits of a hash with a seed of this process, in a place that
-// another seed chooses: no one can make two meet. A nil Recent remembers
-// nothing. Not safe for concurrent use.
+// another seed chooses: no one can make two meet. A certificate has two places,
+// and that goes which was asked for longer ago. A nil Recent remembers nothing.
+// Not safe for concurrent use.
 type Recent struct {
-	certs []recentCert // the lengths are powers of two
+	certs []recentCert // pairs; the lengths are powers of two
 	names []recentName
 
 	// profiles are the ids that were written.
@@ -95,7 +96,7 @@ func (r *Recent) take(t *turn) {
 // and 2^bits / 2 names.
 func NewRecent(bits int) *Recent {
 	return &Recent{
-		certs:    make([]recentCert, 1<<max(bits-2, 0)),
+		certs:    make([]recentCert, 1<<max(bits-2, 1)),
 		names:    make([]recentName, 1<<max(bits-1, 0)),
 		profiles: map[uint64]struct{}{},
 		contents: maphash.MakeSeed(),
@@ -113,13 +114,22 @@ func (r *Recent) Forget() {
 	}
 }
 
-// cert returns the place of a row's certificate and whether it holds that one.
-func (r *Recent) cert(row *Row) (*recentCert, bool) {
+// cert returns what is known of a row's certificate, which may be nothing. What
+// is returned is valid until the next call.
+func (r *Recent) cert(row *Row) *recentCert {
 	// The id is a hash of what others chose, who could aim at one place with
 	// many: all that does is that rows are written again.
-	i := binary.LittleEndian.Uint64(row.TBSID[:8]) & uint64(len(r.certs)-1)
-	c := &r.certs[i]
-	return c, c.tbsID == row.TBSID
+	i := binary.LittleEndian.Uint64(row.TBSID[:8]) & uint64(len(r.certs)-1) &^ 1
+	pair := r.certs[i : i+2 : i+2] // the first was asked for last
+	if pair[0].tbsID == row.TBSID {
+		return &pair[0]
+	}
+	if pair[1].tbsID == row.TBSID {
+		pair[0], pair[1] = pair[1], pair[0]
+	} else {
+		pair[0], pair[1] = recentCert{tbsID: row.TBSID}, pair[0]
+	}
+	return &pair[0]
 }
 
 // known remembers what the row says of its certificate and reports whether that

@@ -253,6 +253,27 @@ func TestRecent(t *testing.T) {
 	flush("in the next lap", "2 0 1 0", later(final, func(r *Row) { r.TBSID[0] = 9 }), later(pre, func(r *Row) { r.Flags = 16 }))
 }
 
+// TestRecentKeepsWhatIsAskedFor: of three certificates with one pair of places
+// the one goes that was asked for longest ago.
+func TestRecentKeepsWhatIsAskedFor(t *testing.T) {
+	d := NewDependents()
+	d.Recent = NewRecent(10)
+	sent := func(id byte) bool {
+		d.Append(&Row{TBSID: [16]byte{15: id}})
+		n := len(d.Blocks())
+		d.Reset()
+		return n > 0
+	}
+	for _, c := range []struct {
+		id   byte
+		want bool
+	}{{1, true}, {2, true}, {1, false}, {3, true}, {1, false}, {3, false}, {2, true}, {3, false}, {1, true}} {
+		if got := sent(c.id); got != c.want {
+			t.Errorf("certificate %d was sent: %v", c.id, got)
+		}
+	}
+}
+
 // TestTurns: flushes that are filled at the same time share a filter. Rows are
 // added to rows of the own flush alone, however many turns there were.
 func TestTurns(t *testing.T) {
