@@ -22,7 +22,7 @@ const (
 	// a stranger decides: each kind of check may take this part of the time of
 	// one core, and so much at once.
 	checkShare = 250 // one in
-	checkBurst = 50 * time.Millisecond
+	checkBurst = 10 * time.Millisecond
 
 	// warnEvery is how often a disagreement is worth a line.
 	warnEvery = time.Minute

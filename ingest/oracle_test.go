@@ -90,7 +90,7 @@ func TestOracleFlood(t *testing.T) {
 			o.look(ctlog.Hash{}, flood)
 			time.Sleep(time.Second)
 		}
-		// 50 ms at once, then 14.4 seconds of the hour.
+		// 10 ms at once, then 14.4 seconds of the hour.
 		if k := len(*seen); k < 1430 || k > 1460 {
 			t.Errorf("%d checks of 10 ms in an hour", k)
 		}
