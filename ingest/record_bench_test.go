@@ -46,7 +46,10 @@ func BenchmarkRecord(b *testing.B) {
 		return err
 	})
 	t.Ours("decodeRecord", 256, func(int) error {
-		_, err := decodeRecord(rec)
+		r, err := decodeRecord(rec)
+		if err == nil {
+			r.memory.Release()
+		}
 		return err
 	})
 	b.Logf("a record of ours has %d B/entry, the answer's bytes have %d", len(rec)/256, len(verbatim)/256)
