@@ -20,6 +20,8 @@
 //	max_insert_threads           1  one stream, one part per partition
 //	optimize_on_insert           0  rows arrive as sent; merging is the merges' work
 //	min_insert_block_size_*      above any flush: the server never cuts a block in two
+//	exclude_materialize_…_on_insert words, for table names: the index of words is half of what
+//	                             an insert costs; merges make it, and parts without it are read whole
 //	max_partitions_per_insert_block 0  timestamps are the logs' choice, and must not fail a flush
 //	query_id                     ct-<flush>-g<generation>-t<try>-<table>-<life>-<writer>
 //	insert_deduplication_token   <flush>:g<generation>, ledger only; see Config.NoTokens

@@ -47,7 +47,11 @@ func (s *Store) InsertDependents(ctx context.Context, f *schema.Flush) error {
 	var g errgroup.Group
 	g.SetLimit(insertsAtOnce)
 	for _, b := range d.Blocks() {
-		g.Go(func() error { return s.insert(ctx, f, b, insertSettings()) })
+		settings := insertSettings()
+		if b.Table == "names" {
+			settings["exclude_materialize_skip_indexes_on_insert"] = "words"
+		}
+		g.Go(func() error { return s.insert(ctx, f, b, settings) })
 	}
 	err = g.Wait()
 	if err != nil {
