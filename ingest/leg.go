@@ -90,13 +90,18 @@ func (c *conductor) appendTask(ctx context.Context, t *task) error {
 	return ctx.Err()
 }
 
+// legTasks is how many requests for entries a leg makes at least before it ends
+// for the sake of a proof, which takes one or two itself: where a log gives one
+// answer in minutes, most of them must be entries.
+const legTasks = 20
+
 // plan cuts the leg into aligned requests. Memory is booked here, in order, so
 // that the task whose turn it is never waits for one behind it. A leg of a log
 // that gives little ends early, so that it is proven before hours have passed.
 func (c *conductor) plan(ctx context.Context, target, treeSize uint64, tasks, ordered chan<- *task) error {
-	begin := c.s.cursor.Load()
-	for from := begin; from < target; {
-		if from > begin && time.Since(c.proved) >= c.f.a.c.VerifyAge {
+	planned := 0
+	for from := c.s.cursor.Load(); from < target; planned++ {
+		if planned >= legTasks && time.Since(c.proved) >= c.f.a.c.VerifyAge {
 			return nil
 		}
 		to, ok := c.f.log.Plan(from, target, treeSize, c.wantPartial(treeSize))

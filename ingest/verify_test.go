@@ -582,9 +582,14 @@ func TestStoreAwayAtTrim(t *testing.T) {
 // A log that gives little is proven all the same while it gives: every
 // VerifyAge, not only at the end of what it has to give.
 func TestSlowLogIsProvenOnTheWay(t *testing.T) {
-	for _, kind := range []ctlogtest.Kind{ctlogtest.RFC6962, ctlogtest.Static} {
-		l := newLog(t, kind, 2600)
-		if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.Latency, On: ctlogtest.ClassData, Delay: 20 * time.Second}); err != nil {
+	for _, slow := range []struct {
+		kind  ctlogtest.Kind
+		size  uint64
+		delay time.Duration
+	}{{ctlogtest.RFC6962, 64 * 60, 5 * time.Second}, {ctlogtest.Static, 256 * 30, 10 * time.Second}} { // up to 10 s a task
+		kind := slow.kind
+		l := newLog(t, kind, slow.size)
+		if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.Latency, On: ctlogtest.ClassData, Delay: slow.delay}); err != nil {
 			t.Fatal(err)
 		}
 		bubble(t, kind.String(), func(t *testing.T) {
@@ -598,10 +603,11 @@ func TestSlowLogIsProvenOnTheWay(t *testing.T) {
 			defer a.Close()
 			ended := make(chan error, 1)
 			go func() { ended <- a.Run(ctx) }()
-			time.Sleep(170 * time.Second)
+			time.Sleep(10 * legTasks * time.Second)
+			time.Sleep(45 * time.Second)
 			synctest.Wait()
-			if s := a.Status().Logs[0].Spans[0]; s.Verified == 0 || s.Cursor == 2600 {
-				t.Errorf("after three minutes: cursor %d, verified %d", s.Cursor, s.Verified)
+			if s := a.Status().Logs[0].Spans[0]; s.Verified == 0 || s.Cursor == slow.size {
+				t.Errorf("after four minutes: cursor %d, verified %d", s.Cursor, s.Verified)
 			}
 			cancel()
 			<-ended
