@@ -157,7 +157,7 @@ func merge(b *testing.B, st *store.Store, entries uint64) {
 func flushBytes(b testing.TB) int {
 	s := os.Getenv("BENCH_FLUSH_BYTES")
 	if s == "" {
-		return 80e6
+		return 112e6
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1<<16 {

@@ -85,7 +85,7 @@ type WALConfig struct {
 // FlushConfig says when rows become an insert. Whatever comes first counts.
 type FlushConfig struct {
 	Rows     int      `key:"rows" default:"100000" min:"1" max:"1000000" doc:"Rows of the ledger in one insert at most."`
-	Bytes    Size     `key:"bytes" default:"80MB" min:"64KiB" max:"1GiB" doc:"Certificate bytes behind one insert at most."`
+	Bytes    Size     `key:"bytes" default:"112MB" min:"64KiB" max:"1GiB" doc:"Certificate bytes behind one insert at most."`
 	Interval Duration `key:"interval" default:"5s" min:"100ms" max:"1h" doc:"Longest time that a parsed entry waits for its insert."`
 }
 
@@ -104,7 +104,7 @@ type FetchConfig struct {
 // MemoryConfig is about the memory of the appliance itself, without the
 // engine's.
 type MemoryConfig struct {
-	Limit Size `key:"limit" default:"0" min:"64MiB" max:"1TiB" zero:"what flush.bytes needs, 361MiB by default" doc:"Memory that the appliance tries to do with, the engine's not counted: near it the collector works harder, which costs processor time; it is no bound that ends anything. Lower flush.bytes with it. GOMEMLIMIT in the environment overrides it."`
+	Limit Size `key:"limit" default:"0" min:"64MiB" max:"1TiB" zero:"what flush.bytes needs, 353MiB by default" doc:"Memory that the appliance tries to do with, the engine's not counted: near it the collector works harder, which costs processor time; it is no bound that ends anything. Lower flush.bytes with it. GOMEMLIMIT in the environment overrides it."`
 }
 
 // ListsConfig is about the log lists.

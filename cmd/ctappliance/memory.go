@@ -13,7 +13,7 @@ func (c *Config) memoryGoal() int64 {
 	if c.Memory.Limit > 0 {
 		return int64(c.Memory.Limit)
 	}
-	return 247<<20 + 3*int64(c.Flush.Bytes)/2
+	return 193<<20 + 3*int64(c.Flush.Bytes)/2
 }
 
 // limitMemory makes the collector work harder before memory exceeds the goal.

@@ -87,7 +87,7 @@ func TestMemoryLimit(t *testing.T) {
 		limit     Size
 		want      int64
 	}{
-		{"what is needed", "", 0, 247<<20 + 3*80e6/2},
+		{"what is needed", "", 0, 193<<20 + 3*112e6/2},
 		{"configured", "", 300 << 20, 300 << 20},
 		{"environment", "1GiB", 300 << 20, 12345}, // as the runtime has set it
 	} {
