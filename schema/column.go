@@ -189,11 +189,6 @@ func u16[T any](name string, get func(*T) uint16) field[T] {
 	return field[T]{Column{name, "UInt16", d}, func(v *T) { *d = append(*d, get(v)) }}
 }
 
-func u32[T any](name, typ string, get func(*T) uint32) field[T] {
-	d := new(U32)
-	return field[T]{Column{name, typ, d}, func(v *T) { *d = append(*d, get(v)) }}
-}
-
 func u64[T any](name string, get func(*T) uint64) field[T] {
 	d := new(U64)
 	return field[T]{Column{name, "UInt64", d}, func(v *T) { *d = append(*d, get(v)) }}
