@@ -442,6 +442,10 @@ func TestStartDate(t *testing.T) {
 			a := follow(t, c, sink)
 			name := l.client.Info().Name
 			st := a.await(name, "caught up")
+			for len(st.Spans) == 0 { // nothing is behind while the date is looked up
+				time.Sleep(time.Second)
+				st = a.await(name, "caught up")
+			}
 			a.end()
 			from := st.Spans[0].From
 			if len(st.Spans) != 1 || from == 0 || from > 600 {
