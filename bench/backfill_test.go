@@ -20,34 +20,50 @@ var (
 	ledgerEntries = flag.Uint64("ledger", 1_000_000, "entries of the log of BenchmarkLedger, `N`: a million takes two minutes, ten millions an hour")
 )
 
-// BenchmarkBackfill copies one log with the program itself.
+// BenchmarkBackfill copies one log with the program itself, over HTTP and, as
+// real logs are read, over HTTPS. Both are asked of one process.
 func BenchmarkBackfill(b *testing.B) {
 	needProc(b)
 	library := enginetest.Library(b)
 	exe := build(b)
 	for _, kind := range kinds {
 		b.Run(kind.String(), func(b *testing.B) {
-			logs := startLogs(b, logSpec{Kinds: []ctlogtest.Kind{kind}, Entries: *entries, Captured: true})
-			for b.Loop() {
-				few, all := backfill(b, exe, library, logs, 256), backfill(b, exe, library, logs, logs.Logs[0].Size)
-				b.Logf("256 entries: %v", few)
-				b.Logf("%v", all)
-				all.top()
-				all.report(b, logs.Logs[0].Size)
-				more := logs.Logs[0].Size - 256
-				b.ReportMetric(float64(more)/(all.took-few.took).Seconds(), "further-entries/s")
-				b.ReportMetric(perEntry(all.cpu.cpu-few.cpu.cpu, more), "us/further-entry")
-				b.ReportMetric(perEntry(all.cpu.children-few.cpu.children, more), "engine-us/further-entry")
-				b.ReportMetric(float64(all.last.WAL.Appended)/float64(max(all.last.Logs[0].Fetched, 1)), "WAL-B/entry")
-				out, err := exec.Command(exe, "engine", "--data-dir", all.dir, "--engine-library", library, "--log-level", "warn", sizesSQL).Output()
-				if err != nil {
-					b.Fatalf("asking the engine: %v", err)
+			ca, certificate := authority(b)
+			logs := startLogs(b, logSpec{Kinds: []ctlogtest.Kind{kind}, Entries: *entries, Captured: true, TLS: certificate})
+			b.Run("HTTP", func(b *testing.B) {
+				for b.Loop() {
+					measureBackfill(b, exe, library, logs.pid, &logs.Logs[0])
 				}
-				_, bytes := sizes(b, string(out), logs.Logs[0].Size)
-				b.ReportMetric(float64(bytes)/float64(logs.Logs[0].Size), "B/entry")
-			}
+			})
+			b.Run("HTTPS", func(b *testing.B) {
+				b.Setenv("SSL_CERT_FILE", ca)
+				log := logs.Logs[0]
+				log.URL = log.SecureURL
+				for b.Loop() {
+					measureBackfill(b, exe, library, logs.pid, &log)
+				}
+			})
 		})
 	}
+}
+
+func measureBackfill(b *testing.B, exe, library string, logPID int, log *ctlogtest.ReadyLog) {
+	few, all := backfill(b, exe, library, logPID, log, 256), backfill(b, exe, library, logPID, log, log.Size)
+	b.Logf("256 entries: %v", few)
+	b.Logf("%v", all)
+	all.top()
+	all.report(b, log.Size)
+	more := log.Size - 256
+	b.ReportMetric(float64(more)/(all.took-few.took).Seconds(), "further-entries/s")
+	b.ReportMetric(perEntry(all.cpu.cpu-few.cpu.cpu, more), "us/further-entry")
+	b.ReportMetric(perEntry(all.cpu.children-few.cpu.children, more), "engine-us/further-entry")
+	b.ReportMetric(float64(all.last.WAL.Appended)/float64(max(all.last.Logs[0].Fetched, 1)), "WAL-B/entry")
+	out, err := exec.Command(exe, "engine", "--data-dir", all.dir, "--engine-library", library, "--log-level", "warn", sizesSQL).Output()
+	if err != nil {
+		b.Fatalf("asking the engine: %v", err)
+	}
+	_, bytes := sizes(b, string(out), log.Size)
+	b.ReportMetric(float64(bytes)/float64(log.Size), "B/entry")
 }
 
 func (p *program) String() string {
@@ -60,8 +76,8 @@ func (p *program) String() string {
 }
 
 // backfill copies the first entries of a log into a new data directory.
-func backfill(b *testing.B, exe, library string, logs *demoLogs, entries uint64) *program {
-	p := start(b, exe, library, logs.pid, append([]string{"backfill", "--end", fmt.Sprint(entries)}, logArgs(&logs.Logs[0])...)...)
+func backfill(b *testing.B, exe, library string, logPID int, log *ctlogtest.ReadyLog, entries uint64) *program {
+	p := start(b, exe, library, logPID, append([]string{"backfill", "--end", fmt.Sprint(entries)}, logArgs(log)...)...)
 	p.watch(nil)
 	p.end(false)
 	if !strings.Contains(p.said.String(), fmt.Sprintf("%d rows", entries)) {
@@ -78,7 +94,7 @@ func BenchmarkLedger(b *testing.B) {
 	exe := build(b)
 	logs := startLogs(b, logSpec{Kinds: []ctlogtest.Kind{ctlogtest.Static}, Entries: *ledgerEntries})
 	size := logs.Logs[0].Size
-	p := backfill(b, exe, library, logs, size)
+	p := backfill(b, exe, library, logs.pid, &logs.Logs[0], size)
 	b.Logf("%v", p)
 	for at := uint64(100_000); at <= size; at *= 10 {
 		b.Run(fmt.Sprintf("entries=%d", at), func(b *testing.B) {

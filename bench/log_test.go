@@ -35,10 +35,11 @@ func TestMain(m *testing.M) {
 // logSpec says what logs a demo process serves.
 type logSpec struct {
 	Kinds      []ctlogtest.Kind
-	Entries    uint64 // of each log at its start
-	Neighbours int    // logs of each kind that share certificates; 0: one log that has its own
-	Captured   bool   // captured entries of real logs come first, if they are there
-	Rate       uint64 // entries by which each log grows in a second, dated as they come
+	Entries    uint64   // of each log at its start
+	Neighbours int      // logs of each kind that share certificates; 0: one log that has its own
+	Captured   bool     // captured entries of real logs come first, if they are there
+	Rate       uint64   // entries by which each log grows in a second, dated as they come
+	TLS        *keyPair // with which the logs answer over HTTPS too; nil: HTTP only
 }
 
 // The entries of a log that does not grow lie a minute apart, or closer, over a
@@ -64,7 +65,12 @@ func serveLogs(spec string) error {
 	if err := json.Unmarshal([]byte(spec), &s); err != nil {
 		return err
 	}
-	return ctlogtest.Serve(context.Background(), s.options(time.Now()))
+	o := s.options(time.Now())
+	var err error
+	if o.TLS, err = s.TLS.config(); err != nil {
+		return err
+	}
+	return ctlogtest.Serve(context.Background(), o)
 }
 
 // captured is the folder of captured entries, empty if there is none.

@@ -76,5 +76,6 @@
 // Nothing is persistent: a process that starts again with the same options has
 // the same key, entries and tiles, at the size that it is told to start with,
 // and only partial tiles of sizes that this life has published. There is no
-// submission. HTTP/2 and TLS are left to the server around the handler.
+// submission. TLS is left to the server around the handler; [Serve] is one that
+// has it ([ServeOptions.TLS]).
 package ctlogtest

@@ -2,6 +2,7 @@ package ctlogtest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,6 +38,10 @@ type ServeOptions struct {
 	// Warm encodes pages and tiles before the logs are ready: see Log.Warm.
 	Warm bool
 
+	// TLS, if set, has the logs answer over HTTPS too, on a port of its own. Its
+	// NextProtos decide about HTTP/2; none means that it is spoken.
+	TLS *tls.Config
+
 	// Limit and Faults are in force from the start.
 	Limit  *RateLimit
 	Faults []Fault
@@ -65,6 +70,8 @@ type ReadyLog struct {
 	Key     []byte `json:"key"`
 	Size    uint64 `json:"size"`
 	Control string `json:"control"` // prefix of the controls
+
+	SecureURL string `json:"secure_url,omitempty"` // URL over HTTPS, if that is served
 }
 
 // Serve runs a demo log until ctx or Stdin ends. Everything but the heads'
@@ -130,7 +137,19 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return fmt.Errorf("listening for the demo log: %w", err)
 	}
 	defer listener.Close()
+	var secure net.Listener
+	if o.TLS != nil {
+		if secure, err = lc.Listen(ctx, "tcp4", "127.0.0.1:0"); err != nil {
+			return fmt.Errorf("listening for the demo log over HTTPS: %w", err)
+		}
+		defer secure.Close()
+	}
 	ready, mux := mount("http://"+listener.Addr().String(), logs, at)
+	for i := range ready.Logs {
+		if secure != nil {
+			ready.Logs[i].SecureURL = "https://" + secure.Addr().String() + at[i] + "/"
+		}
+	}
 	if ready.LogList, err = writeList(o.Dir, logs, ready); err != nil {
 		return fmt.Errorf("writing the log list: %w", err)
 	}
@@ -155,6 +174,22 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		}
 		return nil
 	})
+	if secure != nil {
+		// A server of its own: one that has begun without TLS has decided against
+		// HTTP/2.
+		over := &http.Server{Handler: mux, ReadHeaderTimeout: server.ReadHeaderTimeout, IdleTimeout: server.IdleTimeout,
+			MaxHeaderBytes: server.MaxHeaderBytes, BaseContext: server.BaseContext, TLSConfig: o.TLS}
+		g.Go(func() error {
+			<-ctx.Done()
+			return over.Close()
+		})
+		g.Go(func() error {
+			if err := over.ServeTLS(secure, "", ""); err != http.ErrServerClosed {
+				return fmt.Errorf("serving the demo log over HTTPS: %w", err)
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		return server.Close()

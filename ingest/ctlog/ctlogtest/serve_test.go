@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -157,5 +159,44 @@ func TestServeRefuses(t *testing.T) {
 		if err := Serve(t.Context(), o); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}
+	}
+}
+
+// Over HTTPS a demo log gives the same bytes, by either version of HTTP.
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	authority := httptest.NewUnstartedServer(nil) // for its certificate
+	authority.StartTLS()
+	defer authority.Close()
+	r, stop := demo(t, ServeOptions{Log: Options{Seed: 12, Size: 300}, TLS: &tls.Config{Certificates: authority.TLS.Certificates}})
+	get := func(client *http.Client, url string) ([]byte, int) {
+		resp, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d %v", url, resp.StatusCode, err)
+		}
+		return b, resp.ProtoMajor
+	}
+	roots := authority.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	for _, l := range r.Logs {
+		path := "ct/v1/get-entries?start=0&end=255"
+		if l.Kind == Static.String() {
+			path = "tile/data/000"
+		}
+		plain, _ := get(http.DefaultClient, l.URL+path)
+		for version := 1; version <= 2; version++ {
+			tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: version == 2}
+			defer tr.CloseIdleConnections()
+			if b, got := get(&http.Client{Transport: tr}, l.SecureURL+path); got != version || !bytes.Equal(b, plain) {
+				t.Errorf("%s: by HTTP/%d, wanted %d, %d bytes of %d", l.SecureURL, got, version, len(b), len(plain))
+			}
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
