@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
-	"ctappliance/ingest/sha256x2"
+	"ctappliance/ingest/sha256batch"
 	"ctappliance/internal/stagebench"
 	"ctappliance/schema"
 
@@ -143,7 +143,7 @@ func BenchmarkParse(b *testing.B) {
 			var hashes [3]schema.Hash
 			t.Ours("hashes alone", 1, func(i int) error {
 				m := &messages[i%len(messages)]
-				sha256x2.Sums(hashes[:], nil, m[:3])
+				sha256batch.Sums(hashes[:], nil, m[:3])
 				sha1.Sum(m[3])
 				return nil
 			})

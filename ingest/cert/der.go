@@ -1,5 +1,10 @@
 package cert
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // The ASN.1 identifier octets that a certificate is made of.
 const (
 	tagBool      = 0x01
@@ -67,6 +72,50 @@ func (c *cur) more() bool { return int(c.at) < len(c.b) }
 // in returns a cursor over the content of an element that c has read. Its
 // elements are places in the same bytes.
 func (c *cur) in(e *elem) cur { return cur{b: c.b[:e.stop], at: e.body} }
+
+// set makes e the element of b that [head] found at at.
+func (e *elem) set(tag byte, at, body, stop int) {
+	e.at, e.body, e.stop, e.end, e.tag = uint32(at), uint32(body), uint32(stop), uint32(stop), tag
+}
+
+// head reads the header of the element that begins at at, in the forms that
+// nearly all have: one identifier octet, a length in DER below 64 KiB. The
+// content is b[body:stop]. It returns zeros for any other form, for what is not
+// within b, and for headers in its last three bytes: what those are, next says.
+//
+// It is next in registers, for walks along what is nearly always there.
+func head(b []byte, at int) (tag byte, body, stop int) {
+	if at < 0 || len(b)-at < 4 {
+		return 0, 0, 0
+	}
+	x := binary.LittleEndian.Uint32(b[at:])
+	tag = byte(x)
+	n := int(x >> 8 & 0xff)
+	body = at + 2
+	if n >= 0x80 {
+		switch n {
+		case 0x81:
+			n = int(x >> 16 & 0xff)
+			body = at + 3
+			if n < 0x80 {
+				return 0, 0, 0
+			}
+		case 0x82:
+			n = int(bits.ReverseBytes16(uint16(x >> 16)))
+			body = at + 4
+			if n < 0x100 {
+				return 0, 0, 0
+			}
+		default:
+			return 0, 0, 0
+		}
+	}
+	stop = body + n
+	if stop > len(b) || tag&0x1f == 0x1f {
+		return 0, 0, 0
+	}
+	return tag, body, stop
+}
 
 // next reads one element. It returns false, and reads nothing, if what is left
 // is not one.

@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"encoding/binary"
 	"unicode/utf8"
 
 	"ctappliance/schema"
@@ -83,37 +84,107 @@ func (p *parser) cachedName(src []byte, e *elem, dst *schema.Name) {
 		p.name(src, e, dst)
 		return
 	}
-	c, ok := p.names[string(full)]
-	if !ok {
-		if len(p.names) >= maxCachedNames {
-			clear(p.names)
+	// One look at where it was the last time, before any search.
+	near := &p.near[nameSlot(full)]
+	c := *near
+	if c == nil || c.raw != string(full) {
+		c = p.names[string(full)]
+		if c == nil {
+			if len(p.names) >= maxCachedNames {
+				clear(p.names)
+			}
+			// The cached name outlives this row, so it must not share the
+			// row's memory.
+			undo := p.private()
+			c = &cachedDN{raw: string(full)}
+			c.flags = p.decodeName(src, e, &c.name)
+			c.name.Raw = nil
+			p.names[c.raw] = c
+			undo()
 		}
-		// The cached name outlives this row, so it must not share the
-		// row's memory.
-		undo := p.private()
-		c = new(cachedDN)
-		c.flags = p.decodeName(src, e, &c.name)
-		c.name.Raw = nil
-		p.names[string(full)] = c
-		undo()
+		*near = c
 	}
+	p.issuer = c
 	*dst = c.name
 	dst.Raw = full
 	p.flags |= c.flags
 }
 
+// nameSlot returns where in parser.near a name is looked for: by its length,
+// its last octets and those in its middle.
+func nameSlot(b []byte) uint {
+	if len(b) < 8 {
+		return 0
+	}
+	x := binary.LittleEndian.Uint64(b[len(b)-8:]) + uint64(len(b))<<56
+	y := binary.LittleEndian.Uint64(b[(len(b)-8)/2:])
+	return uint((x*0x9e3779b97f4a7c15 + y*0xc2b2ae3d27d4eb4f) >> (64 - nearBits))
+}
+
 const (
 	maxCachedName  = 1 << 10
 	maxCachedNames = 512
+	nearBits       = 8
 )
 
+// cachedDN is what is known of an issuer: its name, and what the last of its
+// certificates had in common with those before.
 type cachedDN struct {
+	raw   string
 	name  schema.Name
 	flags Flag
+
+	numbers  [maxSequence]uint8 // of its extensions
+	sequence []string           // what they gave
+	last     [numKinds]*lists
+}
+
+// commonName is decodeName for a name that is one common name without anything
+// to escape in it, as most subjects are. It returns false, and did nothing, if
+// it is not.
+func (p *parser) commonName(full []byte, dst *schema.Name) bool {
+	// SEQUENCE { SET { SEQUENCE { OID, value } } } in fewer than 128 octets.
+	n := len(full) - 2
+	if n < 12 || n >= 0x80 || int(full[12]) != n-11 || full[8] != 0x55 || full[9] != 4 || full[10] != 3 ||
+		binary.LittleEndian.Uint64(full) != 0x0306_0030_0031_0030+uint64(n)*0x0100_0100_0100-0x0400_0200_0000 {
+		return false
+	}
+	v := full[13:]
+	var need uint8
+	switch full[11] {
+	case tagUTF8:
+		need = simple
+	case tagPrintable:
+		need = simple | inPrintable
+	default:
+		return false
+	}
+	if !plainHost(v) {
+		if v[0] == ' ' || v[0] == '#' || v[len(v)-1] == ' ' {
+			return false
+		}
+		for _, c := range v {
+			if byteClass[c]&need != need {
+				return false
+			}
+		}
+	}
+	at := p.strings.mark(len(full))
+	p.strings.string("CN=")
+	p.strings.bytes(v)
+	dst.Raw = full
+	dst.Text = p.strings.from(at)
+	at = p.begin(1)
+	p.slab = append(p.slab, dst.Text[len("CN="):])
+	dst.CommonNames = p.list(at)
+	return true
 }
 
 func (p *parser) decodeName(src []byte, e *elem, dst *schema.Name) (f Flag) {
 	dst.Raw = e.full(src)
+	if p.commonName(dst.Raw, dst) {
+		return 0
+	}
 	p.attrs = p.attrs[:0]
 	var set, av, typ elem
 	rdns := cur{b: src[:e.stop], at: e.body}
@@ -212,6 +283,7 @@ scan:
 	}
 	dst.Text = p.strings.from(textStart)
 	p.distribute(dst)
+	clear(p.attrs) // their texts are the row's
 	return f
 }
 

@@ -2,9 +2,8 @@ package cert
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
-
-	"ctappliance/schema"
 )
 
 // How much of each list is kept. What is beyond is left out and flagged
@@ -12,23 +11,22 @@ import (
 const (
 	maxExtensions = 256
 	maxOIDs       = 128 // extended key usages, policies
-	maxURLs       = 64  // per list
-	maxURL        = 8 << 10
-	maxSCTs       = 64
 )
 
-// Bits that say which extension has been seen.
+// The extensions whose values are read, or that are left out of the TBSID:
+// oidInfo.ext.
 const (
-	seenSKI = 1 << iota
-	seenKeyUsage
-	seenSAN
-	seenBasic
-	seenCRLs
-	seenPolicies
-	seenAKI
-	seenEKU
-	seenAIA
-	seenSCTs
+	extSKI = 1 + iota
+	extKeyUsage
+	extSAN
+	extBasic
+	extCRLs
+	extPolicies
+	extAKI
+	extEKU
+	extAIA
+	extSCTs
+	extPoison
 )
 
 // extensions reads the extension list. A malformed extension costs its own
@@ -50,6 +48,9 @@ func (p *parser) extensions(t *tbs) {
 		p.odd(ExtEmpty)
 		return
 	}
+	if p.plainExtensions(t) {
+		return
+	}
 	// What the values say is read after all identifiers are: each list needs
 	// its strings side by side. refs are the values of the first maxExtensions,
 	// rest is where those begin that are beyond.
@@ -60,42 +61,34 @@ func (p *parser) extensions(t *tbs) {
 	var numbers [maxSequence]uint8
 	count, strange := 0, false
 	at := p.begin(16)
-	var e elem
-	var last extRef // beyond the first maxExtensions
+	var e, oid, value elem
 	c := t.in(&t.exts)
 	for c.more() {
-		// Read where they belong: see split.
-		r := &last
-		if n := len(refs); n < maxExtensions {
-			refs = slices.Grow(refs, 1)
-			r = &refs[:n+1][n]
-		}
-		oid, value := &r.oid, &r.value
 		if !c.next(&e) {
 			t.extsBad = true
 			p.lost(ExtBad, "extensions: list broken off")
 			break
 		}
 		in := c.in(&e)
-		if e.tag != tagSeq || !in.next(oid) || oid.tag != tagOID {
+		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
 			p.lost(ExtBad, "extensions: not an extension")
 			continue
 		}
 		name := oid.content(t.src)
-		t.note(name, e.at, e.end)
-		ok := in.next(value)
+		k := knownOID(name)
+		t.note(oids[k].ext, e.at, e.end)
+		ok := in.next(&value)
 		if ok && value.tag == tagBool {
 			if badBool(value.content(t.src)) {
 				p.odd(CritBad)
 			}
-			ok = in.next(value)
+			ok = in.next(&value)
 		}
 		p.odd(in.flags)
 		if in.more() {
 			p.odd(ExtBad)
 		}
 		if len(p.slab)-at < maxExtensions {
-			k := knownOID(name)
 			if !strange && (k == 0 || count == maxSequence) {
 				p.slab = appendDottedOIDs(p.slab, numbers[:count])
 				strange = true
@@ -128,9 +121,8 @@ func (p *parser) extensions(t *tbs) {
 		switch {
 		case !ok || value.tag != tagOctets:
 			p.lost(ExtBad, "extensions: extension without a value")
-		case r != &last:
-			r.at = e.at
-			refs = refs[:len(refs)+1]
+		case len(refs) < maxExtensions:
+			refs = append(refs, extRef{e.at, value.body, value.stop, oids[k].ext})
 		case rest == 0:
 			rest = e.at
 		}
@@ -143,80 +135,131 @@ func (p *parser) extensions(t *tbs) {
 	}
 	p.refs = refs
 
-	seen := 0
-	for i := range refs {
-		r := &refs[i]
-		p.extension(r.oid.content(t.src), r.value.content(t.src), &seen)
-	}
+	seen := p.values(t)
 	if rest == 0 {
 		return
 	}
-	oid, value := &last.oid, &last.value
 	for c.at = rest; c.next(&e); {
 		in := c.in(&e)
-		if e.tag != tagSeq || !in.next(oid) || oid.tag != tagOID {
+		if e.tag != tagSeq || !in.next(&oid) || oid.tag != tagOID {
 			continue
 		}
-		ok := in.next(value)
+		ok := in.next(&value)
 		if ok && value.tag == tagBool {
-			ok = in.next(value)
+			ok = in.next(&value)
 		}
 		if ok && value.tag == tagOctets {
-			p.extension(oid.content(t.src), value.content(t.src), &seen)
+			seen = p.extension(oids[knownOID(oid.content(t.src))].ext, value.content(t.src), seen)
 		}
 	}
 }
 
-// extRef is an extension that has a value, as places in the certificate.
+// plainExtensions finds the values of a list in which nothing is odd and every
+// identifier known, as nearly all lists are. Where it returns false, it did
+// nothing that lasts.
+func (p *parser) plainExtensions(t *tbs) bool {
+	src := t.src[:t.exts.stop]
+	refs := p.refs[:0]
+	var known [maxKnownOIDs / 64]uint64
+	var numbers [maxSequence]uint8
+	plain := false
+	for at := int(t.exts.body); ; {
+		if at == len(src) {
+			plain = true
+			break
+		}
+		n := len(refs)
+		tag, body, stop := head(src, at)
+		if tag != tagSeq || n == maxSequence || len(src)-body < 8 {
+			break
+		}
+		// The identifier: of most, id-ce and an octet.
+		x := binary.LittleEndian.Uint64(src[body:])
+		var k uint8
+		value := body + 5
+		if uint32(x) == 0x1d550306 {
+			k = oidsCE[byte(x>>32)]
+		} else if l := int(x >> 8 & 0xff); byte(x) == tagOID && l < 0x80 && body+2+l <= stop {
+			value = body + 2 + l
+			k = knownOID(src[body+2 : value])
+		}
+		if k == 0 || len(src)-value < 4 || known[k/64]&(1<<(k%64)) != 0 {
+			break
+		}
+		known[k/64] |= 1 << (k % 64)
+		// Critical, or not a word about it.
+		if binary.LittleEndian.Uint32(src[value:])&0xffffff == 0xff0101 {
+			value += 3
+		}
+		tag, from, to := head(src, value)
+		if tag != tagOctets || to != stop {
+			break
+		}
+		ext := oids[k].ext
+		if ext >= extSCTs {
+			t.note(ext, uint32(at), uint32(stop))
+		}
+		refs = append(refs, extRef{uint32(at), uint32(from), uint32(to), ext})
+		numbers[n] = k
+		at = stop
+	}
+	if !plain {
+		t.poison, t.drops = false, 0
+		return false
+	}
+	p.row.Extensions = p.issuerSequence(&numbers, len(refs))
+	p.refs = refs
+	p.values(t)
+	return true
+}
+
+// values reads the values of p.refs and returns which there were.
+func (p *parser) values(t *tbs) (seen uint) {
+	for i := range p.refs {
+		r := &p.refs[i]
+		seen = p.extension(r.ext, t.src[r.body:r.stop:r.stop], seen)
+	}
+	return seen
+}
+
+// extRef is an extension that has a value: where it begins, its value, and
+// which it is.
 type extRef struct {
-	oid, value elem
-	at         uint32 // where it begins
+	at, body, stop uint32
+	ext            uint8
 }
 
-// extension reads the value of one extension into its columns.
-func (p *parser) extension(oid, v []byte, seen *int) {
-	bit := 0
-	if len(oid) == 3 && string(oid[:2]) == oidCE {
-		switch oid[2] {
-		case ceSKI:
-			bit = seenSKI
-			p.subjectKeyID(v)
-		case ceKeyUsage:
-			bit = seenKeyUsage
-			p.keyUsage(v)
-		case ceSAN:
-			bit = seenSAN
-			p.subjectAltName(v)
-		case ceBasic:
-			bit = seenBasic
-			p.basicConstraints(v)
-		case ceCRLs:
-			bit = seenCRLs
-			p.crlPoints(v)
-		case cePolicies:
-			bit = seenPolicies
-			p.remembered(kindPolicies, v)
-		case ceAKI:
-			bit = seenAKI
-			p.authorityKeyID(v)
-		case ceEKU:
-			bit = seenEKU
-			p.remembered(kindEKU, v)
-		}
-	} else {
-		switch string(oid) {
-		case oidAIA:
-			bit = seenAIA
-			p.remembered(kindAIA, v)
-		case oidSCTList:
-			bit = seenSCTs
-			p.sctList(v)
-		}
+// extension reads the value of one extension into its columns. seen are those
+// that were there before, one bit for each; it returns it with this one.
+func (p *parser) extension(ext uint8, v []byte, seen uint) uint {
+	switch ext {
+	case extSKI:
+		p.subjectKeyID(v)
+	case extKeyUsage:
+		p.keyUsage(v)
+	case extSAN:
+		p.subjectAltName(v)
+	case extBasic:
+		p.basicConstraints(v)
+	case extCRLs:
+		p.crlPoints(v)
+	case extPolicies:
+		p.remembered(kindPolicies, v)
+	case extAKI:
+		p.authorityKeyID(v)
+	case extEKU:
+		p.remembered(kindEKU, v)
+	case extAIA:
+		p.remembered(kindAIA, v)
+	case extSCTs:
+		p.sctList(v)
+	default:
+		return seen
 	}
-	if *seen&bit != 0 {
+	if seen&(1<<ext) != 0 {
 		p.odd(ExtDup)
 	}
-	*seen |= bit
+	return seen | 1<<ext
 }
 
 // badBool reports whether b is not the content of a BOOLEAN in DER.
@@ -225,6 +268,9 @@ func badBool(b []byte) bool { return len(b) != 1 || b[0] != 0 && b[0] != 0xff }
 // open reads v as one element with the tag and returns its content. Bytes
 // after it are odd, not wrong.
 func (p *parser) open(v []byte, tag byte, why string) ([]byte, bool) {
+	if found, body, stop := head(v, 0); found == tag && stop == len(v) {
+		return v[body:stop:stop], true
+	}
 	var e elem
 	c := cur{b: v}
 	if !c.next(&e) || e.tag != tag {
@@ -247,6 +293,11 @@ func (p *parser) subjectKeyID(v []byte) {
 // authorityKeyID reads the key identifier [0]; the issuer's name and serial
 // beside it have no column.
 func (p *parser) authorityKeyID(v []byte) {
+	// Nearly always there is nothing beside it.
+	if n := len(v); n >= 4 && n < 0x80 && v[0] == tagSeq && int(v[1]) == n-2 && v[2] == 0x80 && int(v[3]) == n-4 {
+		p.row.AKI = v[4:n:n]
+		return
+	}
 	b, ok := p.open(v, tagSeq, "authorityKeyIdentifier: not a SEQUENCE")
 	if !ok {
 		return
@@ -268,6 +319,11 @@ func (p *parser) authorityKeyID(v []byte) {
 // keyUsage reads a BIT STRING (RFC 5280 section 4.2.1.3). Padding bits count
 // for nothing, whatever they are.
 func (p *parser) keyUsage(v []byte) {
+	// One octet that says something, and its padding zero.
+	if len(v) == 4 && v[0] == tagBits && v[1] == 2 && v[2] <= 7 && v[3]&(1<<v[2]-1) == 0 {
+		p.row.KeyUsage = uint16(bits.Reverse8(v[3]))
+		return
+	}
 	b, ok := p.open(v, tagBits, "keyUsage: not a BIT STRING")
 	if !ok {
 		return
@@ -301,6 +357,10 @@ func (p *parser) keyUsage(v []byte) {
 }
 
 func (p *parser) basicConstraints(v []byte) {
+	if string(v) == "\x30\x00" {
+		p.row.IsCA, p.row.PathLen = false, -1
+		return
+	}
 	b, ok := p.open(v, tagSeq, "basicConstraints: not a SEQUENCE")
 	if !ok {
 		return
@@ -405,161 +465,4 @@ func (p *parser) policies(v []byte) {
 	}
 	p.odd(c.flags)
 	row.Policies = p.add(row.Policies, at)
-}
-
-// infoAccess reads authorityInfoAccess: SEQUENCE OF { method, location }.
-func (p *parser) infoAccess(v []byte) {
-	b, ok := p.open(v, tagSeq, "authorityInfoAccess: not a SEQUENCE")
-	if !ok {
-		return
-	}
-	row := p.row
-	for _, want := range [...]struct {
-		method string
-		dst    *[]string
-	}{{oidOCSP, &row.OCSP}, {oidCAIssuers, &row.CAIssuers}} {
-		at := p.begin(2)
-		var e, method, location elem
-		c := cur{b: b}
-		for c.more() {
-			if !c.next(&e) || e.tag != tagSeq {
-				p.lost(ExtBad, "authorityInfoAccess: not a list of locations")
-				break
-			}
-			in := c.in(&e)
-			if !in.next(&method) || method.tag != tagOID || !in.next(&location) {
-				p.lost(ExtBad, "authorityInfoAccess: location without method or name")
-				continue
-			}
-			p.odd(in.flags)
-			if string(method.content(b)) == want.method {
-				p.addURL(location.tag, location.content(b), at-len(*want.dst))
-			}
-		}
-		p.odd(c.flags)
-		*want.dst = p.add(*want.dst, at)
-	}
-}
-
-// addURL appends the URL in a general name to the list that began at at, in the
-// sense of addOID.
-func (p *parser) addURL(tag byte, url []byte, at int) {
-	if tag != 0x86 {
-		p.odd(URLOdd) // a location of another kind: legal, and no URL
-		return
-	}
-	if len(p.slab)-at >= maxURLs || len(url) > maxURL {
-		p.odd(ListMany)
-		return
-	}
-	if !visible(url) {
-		p.odd(URLOdd)
-	}
-	p.slab = append(p.slab, p.str(url))
-}
-
-// crlPoints reads cRLDistributionPoints (RFC 5280 section 4.2.1.13):
-// SEQUENCE OF { [0] { [0] GeneralNames | [1] RDN }, [1] reasons, [2] issuer }.
-func (p *parser) crlPoints(v []byte) {
-	b, ok := p.open(v, tagSeq, "cRLDistributionPoints: not a SEQUENCE")
-	if !ok {
-		return
-	}
-	at := p.begin(2)
-	var point, part, form, gn elem
-	c := cur{b: b}
-	for c.more() {
-		if !c.next(&point) || point.tag != tagSeq {
-			p.lost(ExtBad, "cRLDistributionPoints: not a list of points")
-			break
-		}
-		parts := c.in(&point)
-		for parts.more() {
-			if !parts.next(&part) {
-				p.lost(ExtBad, "cRLDistributionPoints: point broken off")
-				break
-			}
-			if part.tag != 0xa0 {
-				continue
-			}
-			in := parts.in(&part)
-			if !in.next(&form) || form.tag != 0xa0 {
-				p.odd(URLOdd) // nameRelativeToCRLIssuer, or nothing
-				continue
-			}
-			names := in.in(&form)
-			for names.more() {
-				if !names.next(&gn) {
-					p.lost(ExtBad, "cRLDistributionPoints: names broken off")
-					break
-				}
-				p.addURL(gn.tag, gn.content(b), at-len(p.row.CRLs))
-			}
-			p.odd(in.flags | names.flags)
-		}
-		p.odd(parts.flags)
-	}
-	p.odd(c.flags)
-	p.row.CRLs = p.add(p.row.CRLs, at)
-}
-
-// sctList reads an embedded SignedCertificateTimestampList (RFC 6962 sections
-// 3.2 and 3.3): an OCTET STRING around list<16> of sct<16>, each
-//
-//	 0  u8   version, 0
-//	 1       log ID [32]
-//	33  u64  timestamp
-//	41       extensions<16>, signature
-func (p *parser) sctList(v []byte) {
-	b, ok := p.open(v, tagOctets, "SCT list: not an OCTET STRING")
-	if !ok {
-		p.odd(SCTBad)
-		return
-	}
-	if len(b) < 2 || int(binary.BigEndian.Uint16(b)) != len(b)-2 {
-		p.lost(SCTBad, "SCT list: length does not match")
-		return
-	}
-	b = b[2:]
-	if len(b) == 0 {
-		p.odd(SCTBad)
-	}
-	// Bound before allocating: one that is listed takes at least 45 bytes, so
-	// scts never moves.
-	if n := min(len(b)/45, maxSCTs); cap(p.scts)-len(p.scts) < n {
-		p.scts = make([]schema.SCT, 0, max(n, sctSlab))
-	}
-	scts := p.scts[len(p.scts):]
-	for len(b) > 0 {
-		if len(b) < 2 {
-			p.lost(SCTBad, "SCT list: broken off")
-			break
-		}
-		n := int(binary.BigEndian.Uint16(b))
-		if n > len(b)-2 {
-			p.lost(SCTBad, "SCT list: SCT longer than the list")
-			break
-		}
-		sct := b[2 : 2+n]
-		b = b[2+n:]
-		switch {
-		case n < 43 || sct[0] != 0:
-			p.lost(SCTBad, "SCT list: SCT too short or of unknown version")
-		case len(scts) == maxSCTs || len(p.row.SCTs)+len(scts) >= maxSCTs:
-			p.odd(ListMany)
-		default:
-			s := schema.SCT{Timestamp: binary.BigEndian.Uint64(sct[33:])}
-			copy(s.LogID[:], sct[1:])
-			scts = append(scts, s)
-		}
-	}
-	if p.row.SCTs == nil {
-		p.scts = p.scts[:len(p.scts)+len(scts)]
-		p.row.SCTs = slices.Clip(scts)
-	} else {
-		p.row.SCTs = append(p.row.SCTs, scts...)
-	}
-	if len(p.row.SCTs) == 0 {
-		p.row.SCTs = nil
-	}
 }

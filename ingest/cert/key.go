@@ -32,6 +32,15 @@ func (p *parser) signature(t *tbs) (string, schema.SigAlg) {
 // 5480, 8410, 9881) and returns the octets of the key's BIT STRING.
 func (p *parser) publicKey(t *tbs) (key []byte) {
 	row := p.row
+	full := t.spki.full(t.src)
+	for i := range plainKeys {
+		k := &plainKeys[i]
+		if len(full) == k.size && string(full[:len(k.head)]) == k.head &&
+			string(full[len(full)-len(k.tail):]) == k.tail && full[len(k.head)] >= k.least {
+			row.KeyAlg, row.KeyBits, row.KeyOID = k.alg, k.bits, k.oid
+			return full[k.key:]
+		}
+	}
 	var alg, oid, params, bitString elem
 	src := t.src
 	c := t.in(&t.spki)
@@ -101,6 +110,33 @@ func (p *parser) publicKey(t *tbs) (key []byte) {
 	}
 	return key
 }
+
+// plainKeys are the forms of nearly all keys: SubjectPublicKeyInfo of size
+// octets that begin with head and end with tail. The first octet behind head is
+// least or more; the octets of the BIT STRING begin at key.
+var plainKeys = [...]struct {
+	size       int
+	head, tail string
+	least      byte
+	key        int
+	alg        schema.KeyAlg
+	bits       uint16
+	oid        string
+}{
+	{91, "\x30\x59\x30\x13\x06\x07" + oidECKey + "\x06\x08" + oidP256 + "\x03\x42\x00", "", 0, 26, schema.KeyEC, 256, "1.2.840.10045.3.1.7"},
+	{294, "\x30\x82\x01\x22" + rsaAlg + "\x03\x82\x01\x0f\x00\x30\x82\x01\x0a\x02\x82\x01\x01\x00", rsaF4, 0x80, 24, schema.KeyRSA, 2048, "1.2.840.113549.1.1.1"},
+	{120, "\x30\x76\x30\x10\x06\x07" + oidECKey + "\x06\x05" + oidP384 + "\x03\x62\x00", "", 0, 23, schema.KeyEC, 384, "1.3.132.0.34"},
+	{550, "\x30\x82\x02\x22" + rsaAlg + "\x03\x82\x02\x0f\x00\x30\x82\x02\x0a\x02\x82\x02\x01\x00", rsaF4, 0x80, 24, schema.KeyRSA, 4096, "1.2.840.113549.1.1.1"},
+	{422, "\x30\x82\x01\xa2" + rsaAlg + "\x03\x82\x01\x8f\x00\x30\x82\x01\x8a\x02\x82\x01\x81\x00", rsaF4, 0x80, 24, schema.KeyRSA, 3072, "1.2.840.113549.1.1.1"},
+}
+
+const (
+	oidECKey = "\x2a\x86\x48\xce\x3d\x02\x01"
+	oidP256  = "\x2a\x86\x48\xce\x3d\x03\x01\x07"
+	oidP384  = "\x2b\x81\x04\x00\x22"
+	rsaAlg   = "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00" // rsaEncryption, NULL
+	rsaF4    = "\x02\x03\x01\x00\x01"                                         // exponent 65537
+)
 
 // rsaBits returns the bits of the modulus in an RSAPublicKey, SEQUENCE {
 // modulus, publicExponent }.

@@ -101,18 +101,6 @@ const (
 	oidCAIssuers = "\x2b\x06\x01\x05\x05\x07\x30\x02"
 )
 
-// The last octets of id-ce OIDs.
-const (
-	ceSKI      = 14
-	ceKeyUsage = 15
-	ceSAN      = 17
-	ceBasic    = 19
-	ceCRLs     = 31
-	cePolicies = 32
-	ceAKI      = 35
-	ceEKU      = 37
-)
-
 const precertSigningEKU = "1.3.6.1.4.1.11129.2.4.4"
 
 // keyInfo says what a SubjectPublicKeyInfo's algorithm OID means.
@@ -134,6 +122,7 @@ type oidInfo struct {
 	curve  uint16 // field size in bits
 	level  schema.Validation
 	dn     dnType
+	ext    uint8 // which extension it is, of those that are read
 }
 
 var (
@@ -263,6 +252,13 @@ func init() {
 		"1.3.6.1.4.1.311.20.2", "1.3.6.1.4.1.311.21.7", "1.3.6.1.4.1.311.21.10",
 	} {
 		known(oid)
+	}
+	for oid, ext := range map[string]uint8{
+		"2.5.29.14": extSKI, "2.5.29.15": extKeyUsage, "2.5.29.17": extSAN, "2.5.29.19": extBasic,
+		"2.5.29.31": extCRLs, "2.5.29.32": extPolicies, "2.5.29.35": extAKI, "2.5.29.37": extEKU,
+		"1.3.6.1.5.5.7.1.1": extAIA, "1.3.6.1.4.1.11129.2.4.2": extSCTs, "1.3.6.1.4.1.11129.2.4.3": extPoison,
+	} {
+		known(oid).ext = ext
 	}
 	known(policyDV).level = schema.ValidationDV
 	known(policyOV).level = schema.ValidationOV

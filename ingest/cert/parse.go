@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"sync"
 
-	"ctappliance/ingest/sha256x2"
+	"ctappliance/ingest/sha256batch"
 	"ctappliance/schema"
 )
 
@@ -76,7 +76,9 @@ type parser struct {
 	dates     [2 + 2*17]byte
 	heads     [16]byte // three headers of at most five octets
 	names     map[string]*cachedDN
-	messages  [][]byte // to hash, at most three
+	near      [1 << nearBits]*cachedDN // some of names, by nameSlot
+	issuer    *cachedDN                // of the row, nil if it is not in the cache
+	messages  [][]byte                 // to hash, at most three
 	hashes    [3]schema.Hash
 	known     [numKinds]map[string]*lists // of extensions, by their values
 	sequences map[string][]string         // of extensions, by their numbers
@@ -97,8 +99,6 @@ func newParser() *parser {
 // of the memory that strings and lists are cut from is for the next row.
 func (p *parser) release() {
 	p.row, p.flags, p.problem = nil, 0, ""
-	clear(p.attrs[:cap(p.attrs)])
-	clear(p.segs[:])
 	clear(p.messages)
 	if cap(p.tmp) > 64<<10 {
 		p.tmp = nil
@@ -119,15 +119,14 @@ func (p *parser) lost(f Flag, why string) {
 
 // reset makes row an empty row of in.
 func reset(in *Input, row *schema.Row) {
-	*row = schema.Row{
-		LogID:         in.LogID,
-		Index:         in.Index,
-		EntryType:     schema.UnknownEntry,
-		ParserVersion: Version,
-		Leaf:          in.Leaf,
-		Chain:         in.Chain,
-		PathLen:       -1,
-	}
+	*row = schema.Row{} // in place: a literal with fields would be built elsewhere first
+	row.LogID = in.LogID
+	row.Index = in.Index
+	row.EntryType = schema.UnknownEntry
+	row.ParserVersion = Version
+	row.Leaf = in.Leaf
+	row.Chain = in.Chain
+	row.PathLen = -1
 }
 
 // refuse makes row one that says why nothing but the envelope could be read,
@@ -353,7 +352,7 @@ func (p *parser) hash(in *Input, t *tbs) {
 		messages = append(messages, t.spki.full(t.src))
 	}
 	p.messages = messages
-	sha256x2.Sums(p.hashes[:len(messages)], nil, messages)
+	sha256batch.Sums(p.hashes[:len(messages)], nil, messages)
 	copy(row.TBSID[:], p.hashes[0][:])
 	if whole != 0 {
 		row.Fingerprint = p.hashes[whole]

@@ -18,6 +18,7 @@ const (
 
 // lists are the columns that a value gives.
 type lists struct {
+	value                                  string
 	extKeyUsage, policies, ocsp, caIssuers []string
 	validation                             schema.Validation
 }
@@ -37,6 +38,11 @@ func (p *parser) remembered(kind int, v []byte) {
 	}
 	if !fresh {
 		p.read(kind, v)
+		return
+	}
+	// Nearly always it is what this issuer's last certificate had.
+	if c := p.issuer; c != nil && c.last[kind] != nil && c.last[kind].value == string(v) {
+		c.last[kind].fill(kind, row)
 		return
 	}
 	known := p.known[kind]
@@ -64,7 +70,7 @@ func (p *parser) remembered(kind int, v []byte) {
 		if len(known) >= maxRemembered {
 			clear(known)
 		}
-		l = &lists{}
+		l = &lists{value: string(v)}
 		switch kind {
 		case kindEKU:
 			l.extKeyUsage = row.ExtKeyUsage
@@ -73,9 +79,17 @@ func (p *parser) remembered(kind int, v []byte) {
 		case kindAIA:
 			l.ocsp, l.caIssuers = row.OCSP, row.CAIssuers
 		}
-		known[string(v)] = l
+		known[l.value] = l
 		return
 	}
+	if c := p.issuer; c != nil {
+		c.last[kind] = l
+	}
+	l.fill(kind, row)
+}
+
+// fill writes to row what a value of the kind gave.
+func (l *lists) fill(kind int, row *schema.Row) {
 	switch kind {
 	case kindEKU:
 		row.ExtKeyUsage = l.extKeyUsage
@@ -98,6 +112,20 @@ func (p *parser) read(kind int, v []byte) {
 }
 
 const maxSequence = 24 // extensions of a list that is remembered
+
+// issuerSequence is sequence for numbers that are followed by zeros: nearly
+// always they are those of this issuer's last certificate.
+func (p *parser) issuerSequence(numbers *[maxSequence]uint8, n int) []string {
+	c := p.issuer
+	if c == nil {
+		return p.sequence(numbers[:n])
+	}
+	if c.numbers != *numbers {
+		c.sequence = p.sequence(numbers[:n])
+		c.numbers = *numbers
+	}
+	return c.sequence
+}
 
 // sequence returns the dotted forms of known identifiers, by their numbers.
 // Lists of equal content are one list, up to maxRemembered of them.

@@ -31,8 +31,29 @@ func (p *parser) subjectAltName(v []byte) {
 	}
 	row := p.row
 	var e elem
-	at := p.begin(min(len(b)/4, maxSANs)) // no fewer than there are, as names go
 	c := cur{b: b}
+	n, end := hostNames(b)
+	if row.SANCount != 0 {
+		n, end = 0, 0
+	}
+	// No fewer than there are, as names go.
+	at := p.begin(min(n+(len(b)-end)/4, maxSANs))
+	if n > 0 {
+		// Names of hosts come first, and mostly alone: their strings are parts
+		// of one.
+		names := p.slab[at : at+n]
+		s := p.str(b[:end])
+		for i := range names {
+			from := int(c.at) + 2
+			c.at = uint32(from + int(b[from-1]))
+			if !plainDNSName(b[from:c.at]) {
+				p.odd(SANOdd)
+			}
+			names[i] = s[from:c.at]
+		}
+		p.slab = p.slab[:at+n]
+		row.SANCount = uint32(n)
+	}
 	for c.more() {
 		if !c.next(&e) {
 			p.lost(ExtBad, "subjectAltName: broken off")
@@ -70,6 +91,21 @@ func (p *parser) subjectAltName(v []byte) {
 	}
 	p.odd(c.flags)
 	row.DNSNames = p.add(row.DNSNames, at)
+}
+
+// hostNames returns how many dNSNames b begins with, of fewer than 128 octets
+// each, and where they end. It returns zeros if they are more than are listed.
+func hostNames(b []byte) (n, end int) {
+	for at := 0; at+1 < len(b) && b[at] == gnDNS && b[at+1] < 0x80; n++ {
+		if at += 2 + int(b[at+1]); at > len(b) {
+			break
+		}
+		end = at
+	}
+	if n > maxSANs {
+		return 0, 0
+	}
+	return n, end
 }
 
 func (p *parser) otherName(f Flag, tag uint8, v []byte) {
@@ -119,6 +155,9 @@ func plainDNSName(b []byte) bool {
 	// Nearly all names are plain, short, and no numbers: one pass without a
 	// branch says so.
 	if len(b) <= 63 {
+		if plainHost(b) {
+			return true
+		}
 		var seen, twice uint8
 		before := uint8(isDot)
 		for _, c := range b {
@@ -151,6 +190,38 @@ func plainDNSName(b []byte) bool {
 		}
 	}
 	return label > 0 && !(numeric && labels == 4)
+}
+
+// plainHost reports whether b is made of lower-case letters, digits, hyphens
+// and dots, a letter at least, has no empty label, and at least eight bytes.
+// False says nothing.
+func plainHost(b []byte) bool {
+	if len(b) < 8 || b[len(b)-1] == '.' {
+		return false
+	}
+	// Eight at a time, as in visible. The high bit of each byte says whether it
+	// is in a range: it was carried from its lower end on, and not from behind
+	// its upper end on.
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	var bad, letters uint64
+	before := uint64(0x80) // whether the byte before was a dot, or there was none
+	for at := 0; ; {
+		x := binary.LittleEndian.Uint64(b[at:])
+		y := x &^ high
+		letter := (y + (0x80-'a')*ones) &^ (y + (0x80-'z'-1)*ones)
+		other := (y + (0x80-'-')*ones) &^ (y + (0x80-'9'-1)*ones) // "-./" and digits
+		dot := ^((y ^ '.'*ones) + 0x7f*ones) & high
+		bad |= x | ^(letter | other) | ^((y ^ '/'*ones) + 0x7f*ones) | dot&(dot<<8|before)
+		letters |= letter
+		before = dot >> 56
+		if at += 8; at > len(b)-8 {
+			if at == len(b) {
+				break
+			}
+			at, before = len(b)-8, 0 // the last eight, some of them once more
+		}
+	}
+	return bad&high == 0 && letters&high != 0
 }
 
 // hostByte says what a byte is in a host name.

@@ -2,6 +2,7 @@ package cert
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"ctappliance/schema"
 )
@@ -26,6 +27,10 @@ func (c *certificate) read(der []byte, f *Flag) string {
 // is.
 func (c *certificate) open(der []byte, f *Flag) string {
 	t := &c.tbs.self
+	if c.openPlain(der) {
+		return ""
+	}
+	*c = certificate{}
 	r := cur{b: der}
 	var e elem
 	ok := r.next(&e)
@@ -54,6 +59,28 @@ func (c *certificate) open(der []byte, f *Flag) string {
 	c.outer = c.sigAlg.full(der)
 	*f |= r.flags | in.flags
 	return ""
+}
+
+// openPlain is open for what nearly all are: three elements of the right kinds
+// and nothing behind them. Where it returns false, what it wrote means nothing.
+func (c *certificate) openPlain(der []byte) bool {
+	tag, body, stop := head(der, 0)
+	if tag != tagSeq || stop != len(der) {
+		return false
+	}
+	at := body
+	if tag, body, stop = head(der, at); tag != tagSeq {
+		return false
+	}
+	c.tbs.self.set(tagSeq, at, body, stop)
+	at = stop
+	if tag, body, stop = head(der, at); tag != tagSeq {
+		return false
+	}
+	c.sigAlg.set(tagSeq, at, body, stop)
+	c.outer = der[at:stop:stop]
+	tag, _, stop = head(der, stop)
+	return tag == tagBits && stop == len(der)
 }
 
 // tbs is a TBSCertificate taken apart; what is absent is an unset element.
@@ -100,6 +127,11 @@ const (
 
 // read takes the bytes of a TBSCertificate apart, as a precert_entry has them.
 func (t *tbs) read(der []byte, f *Flag) string {
+	if tag, body, stop := head(der, 0); tag == tagSeq && stop == len(der) {
+		t.self.set(tagSeq, 0, body, stop)
+		t.split(der, f)
+		return ""
+	}
 	r := cur{b: der}
 	ok := r.next(&t.self)
 	if r.flags&BER != 0 || len(der) > 1 && der[1] == 0x80 {
@@ -123,6 +155,10 @@ func (t *tbs) read(der []byte, f *Flag) string {
 // more than reading it, because its parts are still on their way to memory.
 func (t *tbs) split(src []byte, f *Flag) {
 	t.src = src
+	if t.splitPlain() {
+		return
+	}
+	*t = tbs{src: src, self: t.self}
 	c := cur{b: src[:t.self.stop], at: t.self.body}
 	x := &t.version
 	more := c.next(x)
@@ -176,6 +212,47 @@ func (t *tbs) split(src []byte, f *Flag) {
 	*f |= c.flags
 }
 
+// splitPlain is split for what nearly all are: a version, extensions, nothing
+// behind them, and nothing that would be flagged. Where it returns false, what
+// it wrote means nothing.
+func (t *tbs) splitPlain() bool {
+	src := t.src[:t.self.stop]
+	at := int(t.self.body)
+	if len(src)-at < 8 {
+		return false
+	}
+	// [0] { INTEGER of one octet }, and the header of the serial number.
+	x := binary.LittleEndian.Uint64(src[at:])
+	n := int(x >> 48 & 0xff)
+	if x&0xff00_ffff_ffff != 0x0200_0201_03a0 || n >= 0x80 {
+		return false
+	}
+	t.version.set(0xa0, at, at+2, at+5)
+	at += 5
+	stop := at + 2 + n
+	t.serial.set(tagInt, at, at+2, stop)
+	var tag byte
+	var body int
+	for _, e := range [...]*elem{&t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki} {
+		at = stop
+		if tag, body, stop = head(src, at); tag != tagSeq {
+			return false
+		}
+		e.set(tagSeq, at, body, stop)
+	}
+	at = stop
+	if tag, body, stop = head(src, at); tag != 0xa3 || stop != len(src) {
+		return false
+	}
+	t.wrap.set(0xa3, at, body, stop)
+	at = body
+	if tag, body, stop = head(src, at); tag != tagSeq || stop != len(src) {
+		return false
+	}
+	t.exts.set(tagSeq, at, body, stop)
+	return true
+}
+
 // fieldTags are those of serial number to public key.
 var fieldTags = [...]byte{tagInt, tagSeq, tagSeq, tagSeq, tagSeq, tagSeq}
 
@@ -193,7 +270,7 @@ func (t *tbs) scanExtensions() {
 		}
 		in := c.in(&e)
 		if in.next(&oid) {
-			t.note(oid.content(t.src), e.at, e.end)
+			t.note(oids[knownOID(oid.content(t.src))].ext, e.at, e.end)
 		}
 	}
 }
@@ -202,13 +279,13 @@ func (t *tbs) scanExtensions() {
 func (t *tbs) in(e *elem) cur { return cur{b: t.src[:e.stop], at: e.body} }
 
 // note remembers an extension that is dropped from the TBSID.
-func (t *tbs) note(oid []byte, from, to uint32) {
+func (t *tbs) note(ext uint8, from, to uint32) {
 	var kind uint8
-	switch string(oid) {
-	case oidPoison:
+	switch ext {
+	case extPoison:
 		t.poison = true
 		kind = dropPoison
-	case oidSCTList:
+	case extSCTs:
 		kind = dropSCTs
 	default:
 		return
@@ -316,9 +393,11 @@ func (p *parser) logDates(t *tbs) []byte {
 // good until the parser's next use of its scratch memory.
 func (p *parser) named(keyHash schema.Hash, t *tbs) []byte {
 	b := append(p.tmp[:0], keyHash[:]...)
-	for _, s := range p.segments(t, dropPoison|dropSCTs, p.logDates(t)) {
+	segs := p.segments(t, dropPoison|dropSCTs, p.logDates(t))
+	for _, s := range segs {
 		b = append(b, s...)
 	}
+	clear(segs)
 	p.tmp = b
 	return b
 }
@@ -367,7 +446,9 @@ func (p *parser) isPoisoned(der []byte, e *elem, leaf *tbs) bool {
 
 // equalTBS reports whether t without the extensions of the kinds is want.
 func (p *parser) equalTBS(t *tbs, kinds uint8, want []byte) bool {
-	for _, s := range p.segments(t, kinds, nil) {
+	segs := p.segments(t, kinds, nil)
+	defer clear(segs)
+	for _, s := range segs {
 		if len(s) > len(want) || !bytes.Equal(s, want[:len(s)]) {
 			return false
 		}
@@ -379,6 +460,7 @@ func (p *parser) equalTBS(t *tbs, kinds uint8, want []byte) bool {
 // fill writes the columns of a TBSCertificate, but its hashes.
 func (p *parser) fill(t *tbs) {
 	row := p.row
+	p.issuer = nil
 	p.version(t)
 	p.serial(t)
 	if t.uniqueID {
@@ -419,6 +501,10 @@ func (p *parser) fill(t *tbs) {
 }
 
 func (p *parser) version(t *tbs) {
+	if v := t.version.content(t.src); string(v) == "\x02\x01\x02" {
+		p.row.Version = 3
+		return
+	}
 	p.row.Version = 1
 	if t.version.read() {
 		var v elem
@@ -464,6 +550,14 @@ func (p *parser) serial(t *tbs) {
 }
 
 func (p *parser) validity(t *tbs) {
+	if v := t.validity.content(t.src); len(v) == 30 &&
+		v[0] == tagUTCTime && v[1] == 13 && v[15] == tagUTCTime && v[16] == 13 && v[14] == 'Z' && v[29] == 'Z' {
+		before, ok := plainUTCTime(v[2:15])
+		if after, alsoOK := plainUTCTime(v[17:30]); ok && alsoOK {
+			p.row.NotBefore, p.row.NotAfter = before, after
+			return
+		}
+	}
 	var before, after elem
 	c := t.in(&t.validity)
 	if !c.next(&before) || !c.next(&after) {

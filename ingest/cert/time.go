@@ -119,16 +119,32 @@ func plainUTCTime(b []byte) (seconds int64, ok bool) {
 	x, y = x*10+x>>8, y*10+y>>8 // two digits each in the first byte of a pair
 	year, month, day, hour := int(byte(x)), int(byte(x>>16)), int(byte(x>>32)), int(byte(x>>48))
 	minute, second := int(byte(y)), int(byte(y>>16))
-	if year >= 50 {
-		year += 1900
-	} else {
-		year += 2000
-	}
-	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+	if month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
-	return civil(year, month, day)*86400 + int64(hour*3600+minute*60+second), true
+	m := &utcMonths[year*12+month-1]
+	if day < 1 || day > int(m.days) {
+		return 0, false
+	}
+	return (int64(m.first)+int64(day))*86400 + int64(hour*3600+minute*60+second), true
 }
+
+// utcMonths are the months of UTCTime, 00 to 99: of which there are days, and the day
+// before the first, in days since 1970.
+var utcMonths = func() (t [1200]struct {
+	first int16
+	days  uint8
+}) {
+	for i := range t {
+		year, month := 2000+i/12, 1+i%12
+		if year >= 2050 {
+			year -= 100
+		}
+		t[i].first = int16(civil(year, month, 1) - 1)
+		t[i].days = uint8(daysIn(year, month))
+	}
+	return t
+}()
 
 // digits returns how many decimal digits b begins with.
 func digits(b []byte) int {
