@@ -1,0 +1,40 @@
+package sha256batch
+
+import "golang.org/x/sys/cpu"
+
+// hasPairs says that blocks2 can be used: SSSE3, SSE4.1 and the SHA
+// instructions are there. The operating system keeps SSE registers always.
+var hasPairs = func() bool {
+	maxLeaf, _ := cpuid(0)
+	if maxLeaf < 7 {
+		return false
+	}
+	const sha = 1 << 29
+	_, ebx := cpuid(7)
+	return cpu.X86.HasSSSE3 && cpu.X86.HasSSE41 && ebx&sha != 0
+}()
+
+// hasWide says that blocks16 can be used: AVX-512 with its instructions for
+// bytes, and an operating system that keeps the registers.
+var hasWide = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
+
+// cpuid returns what the processor says of itself, subleaf 0. It is asked for
+// the SHA instructions alone, which the package cpu does not look for.
+func cpuid(leaf uint32) (eax, ebx uint32)
+
+// blocks2 hashes n > 0 blocks at pa into the state ha, and as many at pb into
+// hb.
+//
+//go:noescape
+func blocks2(ha, hb *[8]uint32, pa, pb *byte, n int)
+
+// blocks16 hashes n > 0 blocks at each of p into the states, of which word w of
+// message i stands in h[w][i].
+//
+//go:noescape
+func blocks16(h *[8][width]uint32, p *[width]*byte, n int)
+
+// hashes16 writes the states as hashes.
+//
+//go:noescape
+func hashes16(dst *[width]Hash, h *[8][width]uint32)

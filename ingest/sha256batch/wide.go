@@ -1,0 +1,187 @@
+package sha256batch
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"unsafe"
+)
+
+// width is the number of lanes of blocks16.
+const width = 16
+
+// fewest returns the number of lanes with work from which on blocks16 takes
+// less time than what else there is: eight blocks in pairs, or two by
+// crypto/sha256 without the SHA instructions.
+func (m means) fewest() int {
+	if m.pairs {
+		return 9
+	}
+	return 3
+}
+
+// maxStep is the number of blocks, a third of a millisecond, after which the
+// scheduler gets a chance: it cannot interrupt blocks16.
+const maxStep = 1024
+
+// chunk is how many messages are sorted together.
+const chunk = 1024
+
+// wide is the state of sixteen lanes. It is too large for the stack of every
+// goroutine that hashes, and belongs to one call at a time.
+type wide struct {
+	h    [8][width]uint32 // word by word, as blocks16 wants it
+	at   [width]*byte     // the next blocks of each
+	left [width]int       // how many lie there side by side; 0: the lane has no message
+	had  [width]int       // how many did when the lane came to them
+	lane [width]lane
+	busy int         // lanes with a message
+	made [width]Hash // the states as hashes
+
+	order [chunk]uint16
+	begun [width]*lane
+}
+
+var wides = sync.Pool{New: func() any { return new(wide) }}
+
+// sumsWide is Sums with sixteen lanes.
+func (m means) sumsWide(dst []Hash, prefix []byte, messages [][]byte) {
+	w := wides.Get().(*wide)
+	for len(messages) >= m.fewest() {
+		n := min(len(messages), chunk)
+		w.sums(m, dst[:n], prefix, messages[:n])
+		dst, messages = dst[n:], messages[n:]
+	}
+	w.forget()
+	wides.Put(w)
+	m.sums(dst, prefix, messages)
+}
+
+// forget lets go of the caller's messages.
+func (w *wide) forget() {
+	for i := range w.lane {
+		w.at[i], w.lane[i].body = nil, nil
+	}
+}
+
+func (w *wide) sums(m means, dst []Hash, prefix []byte, messages [][]byte) {
+	q := queue{order: w.sort(messages), dst: dst, prefix: prefix, messages: messages}
+	for i := range w.lane {
+		w.left[i] = 0
+		if q.take(&w.lane[i]) != nil {
+			w.begin(i)
+			w.busy++
+		}
+	}
+	for w.busy >= m.fewest() || !m.pairs && w.busy > 0 {
+		w.step(&q)
+	}
+	if w.busy > 0 {
+		q.begun = w.leave()
+		q.pairs()
+	}
+}
+
+// sort orders the messages by the blocks they have, the longest first: those
+// that begin together end together, and what is long is not left for the end.
+func (w *wide) sort(messages [][]byte) []uint16 {
+	// Every number of blocks up to 63 on its own, then powers of two.
+	const apart = 64
+	bucket := func(m []byte) int {
+		if n := blocksOf(len(m)); n < apart {
+			return n
+		} else {
+			return apart + bits.Len(uint(n/apart))
+		}
+	}
+	var ends [2 * apart]int
+	for _, m := range messages {
+		ends[bucket(m)]++
+	}
+	at := len(messages)
+	for i := range ends {
+		ends[i], at = at, at-ends[i]
+	}
+	for i, m := range messages {
+		b := bucket(m)
+		ends[b]--
+		w.order[ends[b]] = uint16(i)
+	}
+	return w.order[:len(messages)]
+}
+
+// begin puts the message that lane i has taken, and not begun, among the others.
+func (w *wide) begin(i int) {
+	for k, v := range initial {
+		w.h[k][i] = v
+	}
+	w.at[i], w.had[i] = w.lane[i].run()
+	w.left[i] = w.had[i]
+}
+
+// step hashes as many blocks of all lanes as lie side by side in each.
+func (w *wide) step(q *queue) {
+	n, some := 0, 0
+	for i, left := range w.left {
+		if left > 0 && (n == 0 || left < n) {
+			n, some = left, i
+		}
+	}
+	for i, left := range w.left {
+		if left == 0 {
+			w.at[i] = w.at[some] // what comes of it nobody reads
+		}
+	}
+	n = min(n, maxStep)
+	blocks16(&w.h, &w.at, n)
+	hashes16(&w.made, &w.h) // of messages that end now
+	for i, left := range w.left {
+		switch {
+		case left > n:
+			w.left[i] = left - n
+			w.at[i] = (*byte)(unsafe.Add(unsafe.Pointer(w.at[i]), n*blockSize)) // of the same message
+		case left > 0:
+			w.ended(i, q)
+		}
+	}
+}
+
+// ended has lane i go on behind the blocks that it is through with.
+func (w *wide) ended(i int, q *queue) {
+	l := &w.lane[i]
+	if !l.passed(w.had[i]) {
+		w.at[i], w.had[i] = l.run()
+		w.left[i] = w.had[i]
+		return
+	}
+	q.dst[l.message] = w.made[i]
+	if q.take(l) == nil {
+		w.left[i] = 0
+		w.busy--
+		return
+	}
+	w.begin(i)
+}
+
+// leave gives the lanes that are at work away, the one with the most to do last,
+// because a queue takes that first.
+func (w *wide) leave() []*lane {
+	begun := w.begun[:0]
+	for i := range w.lane {
+		if w.left[i] == 0 {
+			continue
+		}
+		l := &w.lane[i]
+		for k := range l.h {
+			l.h[k] = w.h[k][i]
+		}
+		if n := w.had[i] - w.left[i]; n > 0 {
+			l.passed(n)
+		}
+		w.left[i] = 0
+		begun = append(begun, l)
+	}
+	slices.SortFunc(begun, func(a, b *lane) int { return len(a.body) - len(b.body) })
+	w.busy = 0
+	return begun
+}
