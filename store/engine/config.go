@@ -21,6 +21,12 @@ const keepFree = 64 << 20
 // engine's own defaults are made for big machines: three caches of 5 GB each,
 // and merge pools that assume sixteen threads.
 //
+// What goes on where nothing is to be done took half a percent of a core, as
+// much as all the rest in a quiet tail: the library reads its own memory from
+// the kernel twenty times a second, which here it does twice, and asks for work
+// for each table's merges every second. An insert and a merge ask at once in any
+// case; what is left to the pause is the removal of parts whose lifetime is over.
+//
 // old_parts_lifetime is 480 s as on a server; the library's default is 0, and
 // then a part replaced by a merge whose result has not reached the disk is
 // gone already.
@@ -39,6 +45,8 @@ func configXML(memory int64) string {
 	put("  ", "uncompressed_cache_size", 0)
 	put("  ", "compiled_expression_cache_size", scaled(8<<20))
 	put("  ", "max_thread_pool_size", 200)
+	put("  ", "memory_worker_period_ms", 500)
+	put("  ", "background_processing_pool_thread_sleep_seconds_if_nothing_to_do", 5)
 	b.WriteString("  <storage_configuration><disks><default>\n")
 	put("    ", "keep_free_space_bytes", keepFree)
 	b.WriteString("  </default></disks></storage_configuration>\n")

@@ -143,7 +143,7 @@ func TestMemory(t *testing.T) {
 	}
 	// The measured figures for the measured memory, and less for less.
 	for memory, wants := range map[int64][]string{
-		1_400_000_000: {"<max_server_memory_usage>1400000000<", "<merges_mutations_memory_usage_soft_limit>500000000<", "<mark_cache_size>67108864<", "<old_parts_lifetime>480<"},
+		1_400_000_000: {"<max_server_memory_usage>1400000000<", "<merges_mutations_memory_usage_soft_limit>500000000<", "<mark_cache_size>67108864<", "<old_parts_lifetime>480<", "<memory_worker_period_ms>500<", "<background_processing_pool_thread_sleep_seconds_if_nothing_to_do>5<"},
 		700_000_000:   {"<max_server_memory_usage>700000000<", "<mark_cache_size>33554432<", "<old_parts_lifetime>480<"},
 	} {
 		x := configXML(memory)
