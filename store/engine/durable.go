@@ -41,15 +41,35 @@ type syncPass struct {
 }
 
 // syncedDir is when a directory was synced last, what its time of modification
-// was just before, and which parts were in it just after.
+// was just before, and which directories and parts were in it just after.
 type syncedDir struct {
 	mod, at time.Time
+	below   []string // directories in it; nil for a table's
 	parts   map[string]bool
 }
 
-// tick is more than a file system's clock may stand still: two changes within
-// it can have the same time.
-const tick = 2 * time.Second
+// changed says whether the directory, whose time of modification is mod, may
+// have changed since it was synced.
+func (d *syncedDir) changed(mod time.Time) bool {
+	return !mod.Equal(d.mod) || d.at.Sub(d.mod) < tickOf(d.mod)
+}
+
+// A file system's clock stands still between ticks: two changes within one can
+// have the same time. Linux takes the time from its timer, 100 to 1000 times a
+// second, and notes it in nanoseconds; a file system that notes seconds, or two,
+// shows it by round times.
+const (
+	tick     = 2 * time.Second
+	fineTick = 50 * time.Millisecond
+)
+
+// tickOf is more than the clock may stand still that gave the time mod.
+func tickOf(mod time.Time) time.Duration {
+	if mod.Nanosecond()%int(time.Millisecond) == 0 {
+		return tick
+	}
+	return fineTick
+}
 
 // Tables are at data/store/123/UUID or data/data/DATABASE/TABLE; parts below.
 const tableDepth = 3
@@ -125,21 +145,21 @@ func (n *nameSync) walk(dir string, depth int, now map[string]syncedDir) error {
 	if err == nil && !st.IsDir() {
 		return nil
 	}
-	var entries []fs.DirEntry
-	if err == nil {
-		was := n.known[dir]
-		changed := !st.ModTime().Equal(was.mod) || was.at.Sub(was.mod) < tick
-		if changed {
-			was.mod, was.at = st.ModTime(), time.Now()
-			err = syncDir(dir)
-		}
-		if err == nil && (changed || depth < tableDepth) {
+	was := n.known[dir]
+	if err == nil && was.changed(st.ModTime()) {
+		was.mod, was.at = st.ModTime(), time.Now()
+		err = syncDir(dir)
+		var entries []fs.DirEntry
+		if err == nil {
 			entries, err = os.ReadDir(dir)
 		}
-		if err == nil && changed {
+		if err == nil {
 			was.parts, err = newParts(dir, entries, was.parts)
 		}
-		now[dir] = was
+		was.below = nil
+		if depth < tableDepth {
+			was.below = directories(entries)
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) && depth > 0 {
 		return nil // a table dropped meanwhile
@@ -147,18 +167,22 @@ func (n *nameSync) walk(dir string, depth int, now map[string]syncedDir) error {
 	if err != nil {
 		return fmt.Errorf("syncing engine directory: %w", err)
 	}
-	if depth == tableDepth {
-		return nil
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		if err := n.walk(filepath.Join(dir, e.Name()), depth+1, now); err != nil {
+	now[dir] = was
+	for _, name := range was.below {
+		if err := n.walk(filepath.Join(dir, name), depth+1, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func directories(entries []fs.DirEntry) (names []string) {
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func syncDir(dir string) error {

@@ -62,6 +62,78 @@ func TestNamesWithinATick(t *testing.T) {
 	if !sync().After(first) {
 		t.Error("a directory that changed was not synced")
 	}
+	// A second ago the clock that gave a round time may still stand still, one
+	// that has nanoseconds has ticked.
+	for _, c := range []struct {
+		round time.Duration
+		again bool
+	}{{time.Millisecond, true}, {time.Second, true}, {0, false}} {
+		mod := time.Now().Add(-time.Second).Truncate(c.round)
+		if c.round == 0 {
+			mod = mod.Truncate(time.Millisecond).Add(123_457)
+		}
+		if err := os.Chtimes(table, mod, mod); err != nil {
+			t.Fatal(err)
+		}
+		first := sync()
+		if again := sync().After(first); again != c.again {
+			t.Errorf("a directory that changed at %v was synced again: %v", mod, again)
+		}
+	}
+}
+
+// TestNewTableIsSeen: what is listed of a quiet directory is listed anew when
+// it has changed, and what is gone and comes again is not taken for synced.
+func TestNewTableIsSeen(t *testing.T) {
+	root := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	quiet := func(dirs ...string) {
+		t.Helper()
+		for _, dir := range dirs {
+			if err := os.Chtimes(filepath.Join(root, dir), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mkdir := func(dir string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &nameSync{root: root}
+	sync := func() {
+		t.Helper()
+		if err := n.sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(dir string) time.Time { return n.known[filepath.Join(root, dir)].at }
+	mkdir("store/123/one")
+	quiet("store/123/one", "store/123", "store", ".")
+	sync()
+	quietAt := at("store/123")
+	sync()
+	if got := at("store/123"); !got.Equal(quietAt) || at("store/123/one").IsZero() {
+		t.Errorf("a quiet directory was synced at %v and again at %v", quietAt, got)
+	}
+	mkdir("store/123/two")
+	mkdir("store/456/three")
+	sync()
+	for _, dir := range []string{"store/123/two", "store/456", "store/456/three"} {
+		if at(dir).IsZero() {
+			t.Errorf("%s was not synced", dir)
+		}
+	}
+	if err := os.Remove(filepath.Join(root, "store/123/one")); err != nil {
+		t.Fatal(err)
+	}
+	quiet("store/123") // as before it was synced last: it is not listed, and has what is no more
+	n.known[filepath.Join(root, "store/123")] = syncedDir{mod: old, at: time.Now(), below: []string{"one", "two"}}
+	sync()
+	if !at("store/123/one").IsZero() {
+		t.Error("a directory that is gone is remembered")
+	}
 }
 
 func TestQuoteString(t *testing.T) {

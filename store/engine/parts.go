@@ -144,10 +144,10 @@ func newParts(table string, entries []fs.DirEntry, known map[string]bool) (map[s
 	now := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		name := e.Name()
-		if !e.IsDir() || !isPart(name) {
-			continue
-		}
 		if !known[name] {
+			if !e.IsDir() || !isPart(name) {
+				continue
+			}
 			err := checkPart(filepath.Join(table, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				if _, err := os.Lstat(filepath.Join(table, name)); errors.Is(err, fs.ErrNotExist) {
