@@ -5,9 +5,12 @@ import (
 	"math/bits"
 )
 
+// RowHashSQL is what [RowHash] is in SQL, of a row of the ledger: the engine
+// computes it from what it stored.
+const RowHashSQL = "xxHash64(concat(tbs_id, reinterpretAsFixedString(idx)))"
+
 // RowHash is what [Proof].XOR sums up: xxHash64 (seed 0) over the tbs_id and
-// the index as 8 bytes, little endian. The engine computes the same from what
-// it stored: xxHash64(concat(tbs_id, reinterpretAsFixedString(idx))).
+// the index as 8 bytes, little endian. See [RowHashSQL].
 func RowHash(tbsID [16]byte, idx uint64) uint64 {
 	// The general algorithm for inputs of 16 to 31 bytes that are a multiple
 	// of 8, with the loop written out.

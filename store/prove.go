@@ -51,7 +51,7 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 			if i > 0 {
 				q.WriteString(" UNION ALL ")
 			}
-			fmt.Fprintf(&q, "SELECT toUInt32(%d), count(), uniqExact(idx), groupBitXor(xxHash64(concat(tbs_id, reinterpretAsFixedString(idx)))) FROM %s WHERE log_id = {l%d:UInt64} AND idx >= {f%d:UInt64} AND idx < {t%d:UInt64}",
+			fmt.Fprintf(&q, "SELECT toUInt32(%d), count(), uniqExact(idx), groupBitXor("+schema.RowHashSQL+") FROM %s WHERE log_id = {l%d:UInt64} AND idx >= {f%d:UInt64} AND idx < {t%d:UInt64}",
 				i, s.table("ledger"), i, i, i)
 			k := strconv.Itoa(i)
 			args = append(args, Param("l"+k, p.Log), Param("f"+k, p.From), Param("t"+k, p.To))

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ctappliance/schema"
 )
 
 // Exception is an error of the server.
@@ -41,7 +43,7 @@ var (
 	oneIndex     = regexp.MustCompile(`^SELECT name FROM system\.data_skipping_indices WHERE database = '(\w+)' AND table = '(\w+)' AND name = '(\w+)'$`)
 	allTables    = regexp.MustCompile(`^SELECT name, engine_full FROM system\.tables WHERE database = '(\w+)'$`)
 	allColumns   = regexp.MustCompile(`^SELECT table, name, type FROM system\.columns WHERE database = '(\w+)' AND default_kind IN \('', 'DEFAULT'\)$`)
-	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(xxHash64\\(concat\\(tbs_id, reinterpretAsFixedString\\(idx\\)\\)\\)\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
+	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(" + regexp.QuoteMeta(schema.RowHashSQL) + "\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM \\(SELECT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY log_id DESC, idx DESC LIMIT 1\\)$")
 	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
 	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs_id NOT IN \\(SELECT tbs_id FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
