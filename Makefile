@@ -86,7 +86,7 @@ STAGES ?= ./ingest ./ingest/ctlog ./ingest/cert ./ingest/inflate ./ingest/sha256
 bench: go $(ENGINE) ## stages and the whole program, tables at the end: make bench ARGS="-ledger 10000000 -tail 5m"
 	CGO_ENABLED=0 go run ./bench/table \
 		go test -run '^$$' -bench . -benchtime 300ms -benchmem -v -timeout 60m $(TESTFLAGS) $(STAGES) -- \
-		go test -run '^$$' -bench 'Backfill|Ledger|Logs|Tail' -benchtime 1x -v -timeout 0 $(TESTFLAGS) ./bench $(ARGS)
+		go test -run '^$$' -bench 'Backfill|Doubt|Ledger|Logs|Tail' -benchtime 1x -v -timeout 0 $(TESTFLAGS) ./bench $(ARGS)
 
 crash: go $(ENGINE) ## kill -9 in a loop: make crash N=50
 	CGO_ENABLED=0 go test ./cmd/ctappliance -run TestCrash -crash.n=$(N) -v -timeout 0

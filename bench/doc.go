@@ -12,6 +12,9 @@
 //	BenchmarkBackfill   the program: 'ctappliance backfill' of one log into the
 //	                    embedded engine, from its start to its end, over HTTP
 //	                    and over HTTPS as real logs are read
+//	BenchmarkDoubt      the same while the answer to every flush's first insert
+//	                    into the ledger is lost between the program and the
+//	                    engine: what it holds when each flush is in doubt
 //	BenchmarkLogs       'ctappliance run' of 1, 4, 16 and 64 logs with the same
 //	                    number of entries in all. They share certificates: with
 //	                    many logs there are 4.2 entries for a certificate
@@ -78,6 +81,8 @@
 //	                 hour, most of it the making of the log
 //	-tail TIME       how long Tail looks; 20s
 //	-profiles DIR    where profiles are kept
+//	-heap            heap profiles too, each of when a run was largest; this
+//	                 costs time
 //
 //	GOMEMLIMIT, CTAPPLIANCE_…  reach the program
 //	BENCH_FLUSH_BYTES  size of a flush of BenchmarkPipeline; default 80,000,000

@@ -26,6 +26,8 @@ import (
 
 var profileDir = flag.String("profiles", "", "`DIRECTORY` for the processor profiles of the program; empty: they are shown and not kept")
 
+var heapProfiles = flag.Bool("heap", false, "with -profiles: keep a heap profile, too, of when the program was largest")
+
 // build builds the program as it is in the work tree.
 func build(b testing.TB) string {
 	b.Helper()
@@ -58,6 +60,7 @@ type program struct {
 	own, engine peaks
 	points      []point
 	last        ingest.Status
+	heapAt      int64 // resident set at which the heap profile was taken
 }
 
 // point is one look at the program.
@@ -103,6 +106,7 @@ func (p *program) watch(done func(*ingest.Status) bool) {
 			break
 		}
 		p.own.look(pid)
+		p.keepHeap()
 		if _, err := used(p.engineID); err != nil { // none yet, or it was one that only looked
 			if id := childOf(pid); id != 0 {
 				p.engineID = id
@@ -119,6 +123,22 @@ func (p *program) watch(done func(*ingest.Status) bool) {
 		p.cpu.cpu, p.cpu.children = cpuOf(pid), cpuOf(p.engineID)
 	}
 	p.log = cpuOf(p.logPID) - p.logBefore
+}
+
+// keepHeap keeps a heap profile if the program is a good deal larger than when
+// the last was kept. What the profile shows is of the last collection before.
+func (p *program) keepHeap() {
+	if !*heapProfiles || *profileDir == "" || p.own.rss < p.heapAt+8<<20 {
+		return
+	}
+	profile, err := controlBytes(p.dir, "/profile?kind=heap")
+	if err == nil {
+		err = os.WriteFile(strings.TrimSuffix(p.profile, ".pprof")+".heap.pprof", profile, 0o600)
+		p.heapAt = p.own.rss
+	}
+	if err != nil && len(p.points) > 0 { // it answers
+		p.b.Logf("no heap profile: %v", err)
+	}
 }
 
 // ask asks the program for its status and notes what it says.
@@ -201,17 +221,29 @@ func (p *program) top() {
 
 // control asks the program over its control socket.
 func control(dir, what string, into any) error {
+	answer, err := controlBytes(dir, what)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+func controlBytes(dir, what string) ([]byte, error) {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", filepath.Join(dir, "ctl.sock"))
 		}}}
-	answer, err := client.Get("http://appliance" + what)
+	response, err := client.Get("http://appliance" + what)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer answer.Body.Close()
-	return json.NewDecoder(answer.Body).Decode(into)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %q", response.Status, answer)
+	}
+	return answer, err
 }
 
 func status(dir string) (st ingest.Status, err error) { return st, control(dir, "/status", &st) }
