@@ -171,8 +171,13 @@ func (d *Dependents) addNames(r *Row, c *recentCert, day uint16) {
 	}
 }
 
-// AppendIssuer adds a chain certificate.
-func (d *Dependents) AppendIssuer(i *Issuer) { d.issuers.append(i) }
+// AppendIssuer adds a chain certificate, if it was not written lately.
+func (d *Dependents) AppendIssuer(i *Issuer) {
+	if d.Recent.issuer(i.Fingerprint) {
+		return
+	}
+	d.issuers.append(i)
+}
 
 // Blocks returns the inserts to make, in the order to make them: what is
 // referred to comes first. Blocks without rows are left out.

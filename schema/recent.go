@@ -22,8 +22,9 @@ type Recent struct {
 	certs []recentCert // pairs; the lengths are powers of two
 	names []recentName
 
-	// profiles are the ids that were written.
+	// profiles are the ids that were written, issuers the fingerprints.
 	profiles map[uint64]struct{}
+	issuers  map[Hash]struct{}
 
 	turn turn // the newest
 
@@ -99,6 +100,7 @@ func NewRecent(bits int) *Recent {
 		certs:    make([]recentCert, 1<<max(bits-2, 1)),
 		names:    make([]recentName, 1<<max(bits-1, 0)),
 		profiles: map[uint64]struct{}{},
+		issuers:  map[Hash]struct{}{},
 		contents: maphash.MakeSeed(),
 		tags:     maphash.MakeSeed(),
 		places:   maphash.MakeSeed(),
@@ -111,7 +113,28 @@ func (r *Recent) Forget() {
 		clear(r.certs)
 		clear(r.names)
 		clear(r.profiles)
+		clear(r.issuers)
 	}
+}
+
+// maxIssuers bounds the memory of the chain certificates that are remembered:
+// some 2 MB. All that logs accept are a few thousand.
+const maxIssuers = 1 << 14
+
+// issuer says whether a chain certificate was written, and remembers that it
+// is from now on.
+func (r *Recent) issuer(fingerprint Hash) bool {
+	if r == nil {
+		return false
+	}
+	if _, ok := r.issuers[fingerprint]; ok {
+		return true
+	}
+	if len(r.issuers) == maxIssuers {
+		clear(r.issuers)
+	}
+	r.issuers[fingerprint] = struct{}{}
+	return false
 }
 
 // cert returns what is known of a row's certificate, which may be nothing. What

@@ -253,6 +253,36 @@ func TestRecent(t *testing.T) {
 	flush("in the next lap", "2 0 1 0", later(final, func(r *Row) { r.TBSID[0] = 9 }), later(pre, func(r *Row) { r.Flags = 16 }))
 }
 
+// TestRecentIssuers: a chain certificate is sent once, as long as it is
+// remembered, and not more of them are than there is room for.
+func TestRecentIssuers(t *testing.T) {
+	d := NewDependents()
+	sent := func(n int) bool {
+		d.AppendIssuer(&Issuer{Fingerprint: Hash{byte(n >> 16), byte(n >> 8), byte(n)}})
+		blocks := d.Blocks()
+		d.Reset()
+		return len(blocks) == 1 && blocks[0].Table == "issuers"
+	}
+	if first, again := sent(1), sent(1); !first || !again {
+		t.Error("without a filter an issuer was not sent each time")
+	}
+	d.Recent = NewRecent(10)
+	for i, want := range []bool{true, false, false} {
+		if sent(1) != want {
+			t.Errorf("with a filter an issuer was sent at time %d: %v", i, !want)
+		}
+	}
+	d.Recent.Forget()
+	if !sent(1) {
+		t.Error("an issuer was not sent after Forget")
+	}
+	for n := range 2 * maxIssuers {
+		if sent(n); len(d.Recent.issuers) > maxIssuers {
+			t.Fatalf("%d issuers are remembered", len(d.Recent.issuers))
+		}
+	}
+}
+
 // TestRecentKeepsWhatIsAskedFor: of three certificates with one pair of places
 // the one goes that was asked for longest ago.
 func TestRecentKeepsWhatIsAskedFor(t *testing.T) {
