@@ -442,10 +442,6 @@ func TestStartDate(t *testing.T) {
 			a := follow(t, c, sink)
 			name := l.client.Info().Name
 			st := a.await(name, "caught up")
-			for len(st.Spans) == 0 { // nothing is behind while the date is looked up
-				time.Sleep(time.Second)
-				st = a.await(name, "caught up")
-			}
 			a.end()
 			from := st.Spans[0].From
 			if len(st.Spans) != 1 || from == 0 || from > 600 {
@@ -463,6 +459,27 @@ func TestStartDate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A log whose beginning is still looked for waits: nothing of it is behind, and
+// nothing is there.
+func TestStartStillLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := dial(t, newLog(t, ctlogtest.RFC6962, 900))
+		if err := l.Faults().Set(ctlogtest.Fault{Mode: ctlogtest.Latency, On: ctlogtest.ClassData, Delay: 20 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		sink := newMemSink()
+		c := tailConfig(t, sink, l)
+		c.Logs[0].Spans = []Request{{Start: StartDate, Since: time.UnixMilli(int64(binary.BigEndian.Uint64(l.Leaf(600)[2:]))), To: Forever}}
+		a := follow(t, c, sink)
+		defer a.end()
+		time.Sleep(15 * time.Second)
+		if st := a.Status().Logs[0]; st.Head == 0 || len(st.Spans) > 0 || st.State != "waiting" {
+			t.Errorf("%s, head %d, spans %v; want it to wait", st.State, st.Head, st.Spans)
+		}
+		a.await(l.client.Info().Name, "caught up")
+	})
 }
 
 // A shard that is copied too slowly for the time it has left is said to be at

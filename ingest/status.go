@@ -183,9 +183,9 @@ func stateOf(st *LogStatus, failing, open bool) string {
 		return "halted"
 	case failing:
 		return "retrying"
-	case st.Head == 0 && st.Polled.IsZero():
+	case st.Head == 0 && st.Polled.IsZero(), len(st.Spans) == 0: // its start is still looked for
 		return "waiting"
-	case !open && len(st.Spans) > 0:
+	case !open:
 		return "done"
 	case st.Delivered >= st.Wanted:
 		return "caught up"
