@@ -134,24 +134,93 @@ type cachedDN struct {
 	name  schema.Name
 	flags Flag
 
-	numbers  [maxSequence]uint8 // of its extensions
-	sequence []string           // what they gave
-	last     [numKinds]*lists
+	last      [numKinds]*lists
+	sequences [2]struct { // of an even number of extensions, and of an odd one
+		numbers [maxSequence]uint8
+		list    []string
+	}
 }
 
-// commonName is decodeName for a name that is one common name without anything
-// to escape in it, as most subjects are. It returns false, and did nothing, if
-// it is not.
-func (p *parser) commonName(full []byte, dst *schema.Name) bool {
-	// SEQUENCE { SET { SEQUENCE { OID, value } } } in fewer than 128 octets.
-	n := len(full) - 2
-	if n < 12 || n >= 0x80 || int(full[12]) != n-11 || full[8] != 0x55 || full[9] != 4 || full[10] != 3 ||
-		binary.LittleEndian.Uint64(full) != 0x0306_0030_0031_0030+uint64(n)*0x0100_0100_0100-0x0400_0200_0000 {
-		return false
+// plainName is decodeName for a name in which nothing is odd or to be escaped,
+// every RDN is one attribute of X.520 and fewer than 128 octets, and none comes twice,
+// as most subjects are. It returns false, and did nothing that is seen, if
+// it is another.
+func (p *parser) plainName(full []byte, body int, dst *schema.Name) bool {
+	var attrs [plainAttrs]struct {
+		from, to uint16
+		oid      uint8
 	}
-	v := full[13:]
+	n, fields := 0, uint(0)
+	for at := body; at < len(full); n++ {
+		if n == plainAttrs || len(full)-at < 12 {
+			return false
+		}
+		// SET { SEQUENCE { OID 2.5.4 and one octet, value } }
+		x := binary.LittleEndian.Uint64(full[at:])
+		size := int(x >> 8 & 0xff)
+		from, to := at+11, at+2+size
+		if size >= 0x80 || size < 10 || x != 0x0455_0306_0030_0031+uint64(size)*0x0100_0100-0x0200_0000 {
+			return false
+		}
+		oid := oidsAT[full[at+8]]
+		dn := &oids[oid].dn
+		if to > len(full) || int(full[at+10]) != to-from || dn.name == "" || fields&(1<<dn.field) != 0 ||
+			!plainText(full[at+9], full[from:to]) {
+			return false
+		}
+		if dn.field != fieldNone {
+			fields |= 1 << dn.field
+		}
+		attrs[n].from, attrs[n].to, attrs[n].oid = uint16(from), uint16(to), oid
+		at = to
+	}
+	start := p.strings.mark(len(full))
+	for i := n - 1; i >= 0; i-- {
+		a := &attrs[i]
+		if i < n-1 {
+			p.strings.byte(',')
+		}
+		dn := &oids[a.oid].dn
+		p.strings.string(dn.name)
+		p.strings.byte('=')
+		at := p.strings.len()
+		p.strings.bytes(full[a.from:a.to])
+		var list *[]string
+		switch dn.field {
+		case fieldCN:
+			list = &dst.CommonNames
+		case fieldO:
+			list = &dst.Organizations
+		case fieldOU:
+			list = &dst.Units
+		case fieldC:
+			list = &dst.Countries
+		case fieldL:
+			list = &dst.Localities
+		case fieldST:
+			list = &dst.Provinces
+		case fieldSerial:
+			list = &dst.SerialNumbers
+		default: // fieldNone: none of id-at is an e-mail address
+			continue
+		}
+		value := p.strings.from(at)
+		at = p.begin(1)
+		p.slab = append(p.slab, value)
+		*list = p.list(at)
+	}
+	dst.Text = p.strings.from(start)
+	return true
+}
+
+// plainAttrs is how many attributes a plain name has at most.
+const plainAttrs = 8
+
+// plainText reports whether v is a PrintableString or UTF8String that is what it
+// says, and nothing in it is to be escaped.
+func plainText(tag byte, v []byte) bool {
 	var need uint8
-	switch full[11] {
+	switch tag {
 	case tagUTF8:
 		need = simple
 	case tagPrintable:
@@ -159,30 +228,24 @@ func (p *parser) commonName(full []byte, dst *schema.Name) bool {
 	default:
 		return false
 	}
-	if !plainHost(v) {
-		if v[0] == ' ' || v[0] == '#' || v[len(v)-1] == ' ' {
-			return false
-		}
-		for _, c := range v {
-			if byteClass[c]&need != need {
-				return false
-			}
-		}
+	if plainHost(v) {
+		return true
 	}
-	at := p.strings.mark(len(full))
-	p.strings.string("CN=")
-	p.strings.bytes(v)
-	dst.Raw = full
-	dst.Text = p.strings.from(at)
-	at = p.begin(1)
-	p.slab = append(p.slab, dst.Text[len("CN="):])
-	dst.CommonNames = p.list(at)
-	return true
+	if len(v) == 0 || v[0] == ' ' || v[0] == '#' || v[len(v)-1] == ' ' {
+		return false
+	}
+	all := uint8(0xff)
+	high := byte(0)
+	for _, c := range v {
+		all &= byteClass[c]
+		high |= c
+	}
+	return all&need == need && (high < 0x80 || utf8.Valid(v))
 }
 
 func (p *parser) decodeName(src []byte, e *elem, dst *schema.Name) (f Flag) {
 	dst.Raw = e.full(src)
-	if p.commonName(dst.Raw, dst) {
+	if e.stop == e.end && p.plainName(dst.Raw, int(e.body-e.at), dst) {
 		return 0
 	}
 	p.attrs = p.attrs[:0]

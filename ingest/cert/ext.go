@@ -1,7 +1,6 @@
 package cert
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -135,7 +134,7 @@ func (p *parser) extensions(t *tbs) {
 	}
 	p.refs = refs
 
-	seen := p.values(t)
+	seen := p.values(t.src, refs, 0)
 	if rest == 0 {
 		return
 	}
@@ -149,117 +148,49 @@ func (p *parser) extensions(t *tbs) {
 			ok = in.next(&value)
 		}
 		if ok && value.tag == tagOctets {
-			seen = p.extension(oids[knownOID(oid.content(t.src))].ext, value.content(t.src), seen)
+			ext := oids[knownOID(oid.content(t.src))].ext
+			seen = p.values(t.src, []extRef{{e.at, value.body, value.stop, ext}}, seen)
 		}
 	}
 }
 
-// plainExtensions finds the values of a list in which nothing is odd and every
-// identifier known, as nearly all lists are. Where it returns false, it did
-// nothing that lasts.
-func (p *parser) plainExtensions(t *tbs) bool {
-	src := t.src[:t.exts.stop]
-	refs := p.refs[:0]
-	var known [maxKnownOIDs / 64]uint64
-	var numbers [maxSequence]uint8
-	plain := false
-	for at := int(t.exts.body); ; {
-		if at == len(src) {
-			plain = true
-			break
+// values reads the values of extensions of src into their columns. seen are the
+// extensions that were there before, one bit for each; it returns it with
+// those that refs has.
+func (p *parser) values(src []byte, refs []extRef, seen uint) uint {
+	for i := range refs {
+		r := &refs[i]
+		v := src[r.body:r.stop:r.stop]
+		switch r.ext {
+		case extSKI:
+			p.subjectKeyID(v)
+		case extKeyUsage:
+			p.keyUsage(v)
+		case extSAN:
+			p.subjectAltName(v)
+		case extBasic:
+			p.basicConstraints(v)
+		case extCRLs:
+			p.crlPoints(v)
+		case extPolicies:
+			p.remembered(kindPolicies, v)
+		case extAKI:
+			p.authorityKeyID(v)
+		case extEKU:
+			p.remembered(kindEKU, v)
+		case extAIA:
+			p.remembered(kindAIA, v)
+		case extSCTs:
+			p.sctList(v)
+		default:
+			continue
 		}
-		n := len(refs)
-		tag, body, stop := head(src, at)
-		if tag != tagSeq || n == maxSequence || len(src)-body < 8 {
-			break
+		if seen&(1<<r.ext) != 0 {
+			p.odd(ExtDup)
 		}
-		// The identifier: of most, id-ce and an octet.
-		x := binary.LittleEndian.Uint64(src[body:])
-		var k uint8
-		value := body + 5
-		if uint32(x) == 0x1d550306 {
-			k = oidsCE[byte(x>>32)]
-		} else if l := int(x >> 8 & 0xff); byte(x) == tagOID && l < 0x80 && body+2+l <= stop {
-			value = body + 2 + l
-			k = knownOID(src[body+2 : value])
-		}
-		if k == 0 || len(src)-value < 4 || known[k/64]&(1<<(k%64)) != 0 {
-			break
-		}
-		known[k/64] |= 1 << (k % 64)
-		// Critical, or not a word about it.
-		if binary.LittleEndian.Uint32(src[value:])&0xffffff == 0xff0101 {
-			value += 3
-		}
-		tag, from, to := head(src, value)
-		if tag != tagOctets || to != stop {
-			break
-		}
-		ext := oids[k].ext
-		if ext >= extSCTs {
-			t.note(ext, uint32(at), uint32(stop))
-		}
-		refs = append(refs, extRef{uint32(at), uint32(from), uint32(to), ext})
-		numbers[n] = k
-		at = stop
-	}
-	if !plain {
-		t.poison, t.drops = false, 0
-		return false
-	}
-	p.row.Extensions = p.issuerSequence(&numbers, len(refs))
-	p.refs = refs
-	p.values(t)
-	return true
-}
-
-// values reads the values of p.refs and returns which there were.
-func (p *parser) values(t *tbs) (seen uint) {
-	for i := range p.refs {
-		r := &p.refs[i]
-		seen = p.extension(r.ext, t.src[r.body:r.stop:r.stop], seen)
+		seen |= 1 << r.ext
 	}
 	return seen
-}
-
-// extRef is an extension that has a value: where it begins, its value, and
-// which it is.
-type extRef struct {
-	at, body, stop uint32
-	ext            uint8
-}
-
-// extension reads the value of one extension into its columns. seen are those
-// that were there before, one bit for each; it returns it with this one.
-func (p *parser) extension(ext uint8, v []byte, seen uint) uint {
-	switch ext {
-	case extSKI:
-		p.subjectKeyID(v)
-	case extKeyUsage:
-		p.keyUsage(v)
-	case extSAN:
-		p.subjectAltName(v)
-	case extBasic:
-		p.basicConstraints(v)
-	case extCRLs:
-		p.crlPoints(v)
-	case extPolicies:
-		p.remembered(kindPolicies, v)
-	case extAKI:
-		p.authorityKeyID(v)
-	case extEKU:
-		p.remembered(kindEKU, v)
-	case extAIA:
-		p.remembered(kindAIA, v)
-	case extSCTs:
-		p.sctList(v)
-	default:
-		return seen
-	}
-	if seen&(1<<ext) != 0 {
-		p.odd(ExtDup)
-	}
-	return seen | 1<<ext
 }
 
 // badBool reports whether b is not the content of a BOOLEAN in DER.

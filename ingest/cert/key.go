@@ -2,7 +2,6 @@ package cert
 
 import (
 	"bytes"
-	"crypto/sha1"
 	"math/bits"
 
 	"ctappliance/schema"
@@ -10,6 +9,17 @@ import (
 
 // signature reads an AlgorithmIdentifier as a signature algorithm.
 func (p *parser) signature(t *tbs) (string, schema.SigAlg) {
+	// The usual ones, their parameters as they should be.
+	switch string(t.sigAlg.full(t.src)) {
+	case "\x30\x0a\x06\x08" + oidECDSA + "\x02":
+		return "1.2.840.10045.4.3.2", schema.SigSHA256ECDSA
+	case "\x30\x0a\x06\x08" + oidECDSA + "\x03":
+		return "1.2.840.10045.4.3.3", schema.SigSHA384ECDSA
+	case "\x30\x0d\x06\x09" + oidRSASig + "\x0b\x05\x00":
+		return "1.2.840.113549.1.1.11", schema.SigSHA256RSA
+	case "\x30\x0d\x06\x09" + oidRSASig + "\x0c\x05\x00":
+		return "1.2.840.113549.1.1.12", schema.SigSHA384RSA
+	}
 	var oid elem
 	c := t.in(&t.sigAlg)
 	if !c.next(&oid) || oid.tag != tagOID {
@@ -131,11 +141,13 @@ var plainKeys = [...]struct {
 }
 
 const (
-	oidECKey = "\x2a\x86\x48\xce\x3d\x02\x01"
-	oidP256  = "\x2a\x86\x48\xce\x3d\x03\x01\x07"
-	oidP384  = "\x2b\x81\x04\x00\x22"
-	rsaAlg   = "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00" // rsaEncryption, NULL
-	rsaF4    = "\x02\x03\x01\x00\x01"                                         // exponent 65537
+	oidECDSA  = "\x2a\x86\x48\xce\x3d\x04\x03"     // one more octet says with which hash
+	oidRSASig = "\x2a\x86\x48\x86\xf7\x0d\x01\x01" // likewise
+	oidECKey  = "\x2a\x86\x48\xce\x3d\x02\x01"
+	oidP256   = "\x2a\x86\x48\xce\x3d\x03\x01\x07"
+	oidP384   = "\x2b\x81\x04\x00\x22"
+	rsaAlg    = "\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00" // rsaEncryption, NULL
+	rsaF4     = "\x02\x03\x01\x00\x01"                                         // exponent 65537
 )
 
 // rsaBits returns the bits of the modulus in an RSAPublicKey, SEQUENCE {
@@ -180,14 +192,4 @@ func (p *parser) bitLen(b []byte) uint16 {
 		n = 0xffff
 	}
 	return uint16(n)
-}
-
-// isKeyID reports whether a subject key identifier is the SHA-1 of the key's
-// octets (RFC 5280 section 4.2.1.2, method 1).
-func isKeyID(ski, key []byte) bool {
-	if len(ski) != sha1.Size || len(key) == 0 || testNoHashes {
-		return false
-	}
-	h := sha1.Sum(key)
-	return bytes.Equal(h[:], ski)
 }

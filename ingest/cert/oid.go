@@ -92,6 +92,7 @@ func oidBytes(s string) string {
 
 // Extensions. The values are the content octets of their OIDs.
 const (
+	oidAT        = "\x55\x04" // id-at, 2.5.4: likewise
 	oidCE        = "\x55\x1d" // id-ce, 2.5.29: one more octet says which
 	oidAIA       = "\x2b\x06\x01\x05\x05\x07\x01\x01"
 	oidSCTList   = "\x2b\x06\x01\x04\x01\xd6\x79\x02\x04\x02"
@@ -129,6 +130,7 @@ var (
 	oids      = make([]oidInfo, 1, maxKnownOIDs) // number → what is known of it; 0 is for unknown ones
 	oidSlots  [1 << oidBits]uint8                // hash → number, 0 for none
 	oidsCE    [256]uint8                         // last octet of an id-ce OID → number
+	oidsAT    [256]uint8                         // last octet of an id-at OID → number
 	oidRSAKey = oidBytes("1.2.840.113549.1.1.1")
 )
 
@@ -169,6 +171,17 @@ func oidSlot(b []byte) uint {
 	return uint(x * 0x9e3779b97f4a7c15 >> (64 - oidBits))
 }
 
+// The other two extensions that most certificates have: their OIDs with
+// identifier and length, in little-endian words, and their numbers.
+const (
+	sctListBegins = 0xd601_0401_062b_0a06
+	sctListEnds   = 0x0204_0279
+	aiaBegins     = 0x0705_0501_062b_0806
+	aiaEnds       = 0x0101
+)
+
+var numberSCTs, numberAIA uint8
+
 // The tables are filled once and only read afterwards.
 func init() {
 	known := func(oid string) *oidInfo {
@@ -183,6 +196,9 @@ func init() {
 		oidSlots[slot] = uint8(len(oids))
 		if len(b) == 3 && string(b[:2]) == oidCE {
 			oidsCE[b[2]] = uint8(len(oids))
+		}
+		if len(b) == 3 && string(b[:2]) == oidAT {
+			oidsAT[b[2]] = uint8(len(oids))
 		}
 		oids = append(oids, oidInfo{octets: string(b), dotted: oid})
 		return &oids[len(oids)-1]
@@ -260,6 +276,7 @@ func init() {
 	} {
 		known(oid).ext = ext
 	}
+	numberSCTs, numberAIA = knownOID([]byte(oidSCTList)), knownOID([]byte(oidAIA))
 	known(policyDV).level = schema.ValidationDV
 	known(policyOV).level = schema.ValidationOV
 	known(policyIV).level = schema.ValidationIV

@@ -120,11 +120,13 @@ func (p *parser) issuerSequence(numbers *[maxSequence]uint8, n int) []string {
 	if c == nil {
 		return p.sequence(numbers[:n])
 	}
-	if c.numbers != *numbers {
-		c.sequence = p.sequence(numbers[:n])
-		c.numbers = *numbers
+	// Those of a precertificate's leaf and of the certificate differ by the SCT list.
+	s := &c.sequences[n&1]
+	if s.numbers != *numbers {
+		s.list = p.sequence(numbers[:n])
+		s.numbers = *numbers
 	}
-	return c.sequence
+	return s.list
 }
 
 // sequence returns the dotted forms of known identifiers, by their numbers.

@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"ctappliance/schema"
@@ -43,16 +44,17 @@ func (p *parser) subjectAltName(v []byte) {
 		// of one.
 		names := p.slab[at : at+n]
 		s := p.str(b[:end])
+		from, to := 0, 0
 		for i := range names {
-			from := int(c.at) + 2
-			c.at = uint32(from + int(b[from-1]))
-			if !plainDNSName(b[from:c.at]) {
+			from, to = hostName(b, to)
+			if !plainDNSName(b[from:to]) {
 				p.odd(SANOdd)
 			}
-			names[i] = s[from:c.at]
+			names[i] = s[from:to]
 		}
 		p.slab = p.slab[:at+n]
 		row.SANCount = uint32(n)
+		c.at = uint32(end)
 	}
 	for c.more() {
 		if !c.next(&e) {
@@ -93,19 +95,39 @@ func (p *parser) subjectAltName(v []byte) {
 	row.DNSNames = p.add(row.DNSNames, at)
 }
 
-// hostNames returns how many dNSNames b begins with, of fewer than 128 octets
+// hostNames returns how many dNSNames b begins with, of fewer than 256 octets
 // each, and where they end. It returns zeros if they are more than are listed.
 func hostNames(b []byte) (n, end int) {
-	for at := 0; at+1 < len(b) && b[at] == gnDNS && b[at+1] < 0x80; n++ {
-		if at += 2 + int(b[at+1]); at > len(b) {
+	for end+3 <= len(b) && b[end] == gnDNS {
+		_, stop := hostName(b, end)
+		if stop == 0 {
 			break
 		}
-		end = at
+		end = stop
+		n++
 	}
 	if n > maxSANs {
 		return 0, 0
 	}
 	return n, end
+}
+
+// hostName returns where the content of the general name at at is, or zeros if
+// it has 256 octets or more. It has three at least, its header in them.
+func hostName(b []byte, at int) (from, to int) {
+	n := int(b[at+1])
+	from = at + 2
+	if n >= 0x80 {
+		if n != 0x81 || b[at+2] < 0x80 {
+			return 0, 0
+		}
+		n = int(b[at+2])
+		from++
+	}
+	if from+n > len(b) {
+		return 0, 0
+	}
+	return from, from + n
 }
 
 func (p *parser) otherName(f Flag, tag uint8, v []byte) {
@@ -169,6 +191,8 @@ func plainDNSName(b []byte) bool {
 		if seen&(isName|notHost) == isName && (twice|before)&isDot == 0 {
 			return true
 		}
+	} else if plainHost(b) && shortLabels(b) {
+		return true
 	}
 	label, labels := 0, 1
 	numeric := true // no byte but digits and dots so far
@@ -190,6 +214,18 @@ func plainDNSName(b []byte) bool {
 		}
 	}
 	return label > 0 && !(numeric && labels == 4)
+}
+
+// shortLabels reports whether there is a dot in every 64 bytes of b.
+func shortLabels(b []byte) bool {
+	for len(b) > 63 {
+		i := bytes.LastIndexByte(b[:64], '.')
+		if i < 0 {
+			return false
+		}
+		b = b[i+1:]
+	}
+	return true
 }
 
 // plainHost reports whether b is made of lower-case letters, digits, hyphens

@@ -55,9 +55,11 @@ func (p *parser) sctList(v []byte) {
 		case len(scts) == maxSCTs || len(p.row.SCTs)+len(scts) >= maxSCTs:
 			p.odd(ListMany)
 		default:
-			s := schema.SCT{Timestamp: binary.BigEndian.Uint64(sct[33:])}
-			copy(s.LogID[:], sct[1:])
-			scts = append(scts, s)
+			// In place: a copy of what was just written would wait for it.
+			scts = scts[:len(scts)+1]
+			s := &scts[len(scts)-1]
+			s.LogID = schema.Hash(sct[1:33])
+			s.Timestamp = binary.BigEndian.Uint64(sct[33:])
 		}
 	}
 	if p.row.SCTs == nil {

@@ -61,28 +61,6 @@ func (c *certificate) open(der []byte, f *Flag) string {
 	return ""
 }
 
-// openPlain is open for what nearly all are: three elements of the right kinds
-// and nothing behind them. Where it returns false, what it wrote means nothing.
-func (c *certificate) openPlain(der []byte) bool {
-	tag, body, stop := head(der, 0)
-	if tag != tagSeq || stop != len(der) {
-		return false
-	}
-	at := body
-	if tag, body, stop = head(der, at); tag != tagSeq {
-		return false
-	}
-	c.tbs.self.set(tagSeq, at, body, stop)
-	at = stop
-	if tag, body, stop = head(der, at); tag != tagSeq {
-		return false
-	}
-	c.sigAlg.set(tagSeq, at, body, stop)
-	c.outer = der[at:stop:stop]
-	tag, _, stop = head(der, stop)
-	return tag == tagBits && stop == len(der)
-}
-
 // tbs is a TBSCertificate taken apart; what is absent is an unset element.
 type tbs struct {
 	src      []byte // what the elements are places in
@@ -210,47 +188,6 @@ func (t *tbs) split(src []byte, f *Flag) {
 		t.stray = true
 	}
 	*f |= c.flags
-}
-
-// splitPlain is split for what nearly all are: a version, extensions, nothing
-// behind them, and nothing that would be flagged. Where it returns false, what
-// it wrote means nothing.
-func (t *tbs) splitPlain() bool {
-	src := t.src[:t.self.stop]
-	at := int(t.self.body)
-	if len(src)-at < 8 {
-		return false
-	}
-	// [0] { INTEGER of one octet }, and the header of the serial number.
-	x := binary.LittleEndian.Uint64(src[at:])
-	n := int(x >> 48 & 0xff)
-	if x&0xff00_ffff_ffff != 0x0200_0201_03a0 || n >= 0x80 {
-		return false
-	}
-	t.version.set(0xa0, at, at+2, at+5)
-	at += 5
-	stop := at + 2 + n
-	t.serial.set(tagInt, at, at+2, stop)
-	var tag byte
-	var body int
-	for _, e := range [...]*elem{&t.sigAlg, &t.issuer, &t.validity, &t.subject, &t.spki} {
-		at = stop
-		if tag, body, stop = head(src, at); tag != tagSeq {
-			return false
-		}
-		e.set(tagSeq, at, body, stop)
-	}
-	at = stop
-	if tag, body, stop = head(src, at); tag != 0xa3 || stop != len(src) {
-		return false
-	}
-	t.wrap.set(0xa3, at, body, stop)
-	at = body
-	if tag, body, stop = head(src, at); tag != tagSeq || stop != len(src) {
-		return false
-	}
-	t.exts.set(tagSeq, at, body, stop)
-	return true
 }
 
 // fieldTags are those of serial number to public key.
@@ -387,46 +324,48 @@ func (p *parser) logDates(t *tbs) []byte {
 	return out
 }
 
-// named returns what Row.TBSID is the first 16 bytes of the SHA-256 of: keyHash,
-// then the TBSCertificate without poison and SCT list, its dates as logs write
-// them; the same for a precertificate and the certificate that it became. It is
-// good until the parser's next use of its scratch memory.
-func (p *parser) named(keyHash schema.Hash, t *tbs) []byte {
-	b := append(p.tmp[:0], keyHash[:]...)
+// named appends to b what Row.TBSID is the first 16 bytes of the SHA-256 of:
+// keyHash, then the TBSCertificate without poison and SCT list, its dates as logs
+// write them; the same for a precertificate and the certificate that it became.
+func (p *parser) named(b []byte, keyHash schema.Hash, t *tbs) []byte {
+	b = append(b, keyHash[:]...)
 	segs := p.segments(t, dropPoison|dropSCTs, p.logDates(t))
 	for _, s := range segs {
 		b = append(b, s...)
 	}
 	clear(segs)
-	p.tmp = b
 	return b
 }
 
 // poisonExtension is the poison as RFC 6962 section 3.1 and DER want it:
 // critical, an ASN.1 NULL.
-const poisonExtension = "\x30\x13\x06\x0a" + oidPoison + "\x01\x01\xff\x04\x02\x05\x00"
+const (
+	poisonExtension = "\x30\x13\x06\x0a" + oidPoison + "\x01\x01\xff\x04\x02\x05\x00"
+	poisonBegins    = 0x0401_062b_0a06_1330 // its first eight octets
+)
 
 // isPoisoned reports whether the element e of der is the leaf's TBSCertificate,
 // in DER, with [poisonExtension] put between two of its extensions, or
 // before or behind them. It looks at bytes only: what was found well-formed in
 // the leaf is so in what equals it. False says nothing; [parser.equalTBS] does.
 func (p *parser) isPoisoned(der []byte, e *elem, leaf *tbs) bool {
-	n := leaf.wrap.at - leaf.self.body
+	n := int(leaf.wrap.at - leaf.self.body)
+	tbs := der[:e.stop]
+	at := int(e.body)
 	if p.flags&(NonMinLen|BER) != 0 || leaf.extsBad || leaf.poison || leaf.drops >= maxDrops ||
 		!leaf.exts.read() || leaf.wrap.end != leaf.self.stop || int(leaf.self.end) != len(leaf.src) ||
-		e.stop-e.body < n || !bytes.Equal(der[e.body:e.body+n], leaf.src[leaf.self.body:leaf.wrap.at]) {
+		len(tbs)-at < n || !bytes.Equal(tbs[at:at+n], leaf.src[leaf.self.body:leaf.wrap.at]) {
 		return false
 	}
-	var wrap, list elem
-	c := cur{b: der[:e.stop], at: e.body + n}
-	if !c.next(&wrap) || wrap.tag != 0xa3 || c.more() {
+	tag, body, stop := head(tbs, at+n)
+	if tag != 0xa3 || stop != len(tbs) {
 		return false
 	}
-	in := c.in(&wrap)
-	if !in.next(&list) || list.tag != tagSeq || in.more() {
+	tag, body, stop = head(tbs, body)
+	if tag != tagSeq || stop != len(tbs) {
 		return false
 	}
-	exts, want := list.content(der), leaf.exts.content(leaf.src)
+	exts, want := tbs[body:], leaf.exts.content(leaf.src)
 	if len(exts) != len(want)+len(poisonExtension) {
 		return false
 	}
@@ -437,7 +376,8 @@ func (p *parser) isPoisoned(der []byte, e *elem, leaf *tbs) bool {
 		if i < len(p.refs) {
 			at = int(p.refs[i].at - leaf.exts.body)
 		}
-		if rest := exts[at:]; len(rest) >= len(poisonExtension) && string(rest[:len(poisonExtension)]) == poisonExtension {
+		rest := exts[at:]
+		if binary.LittleEndian.Uint64(rest) == poisonBegins && string(rest[:len(poisonExtension)]) == poisonExtension {
 			return bytes.Equal(exts[:at], want[:at]) && bytes.Equal(rest[len(poisonExtension):], want[at:])
 		}
 	}
@@ -490,14 +430,13 @@ func (p *parser) fill(t *tbs) {
 	} else {
 		p.name(t.src, &t.subject, &row.Subject)
 	}
-	var key []byte
+	p.key = nil
 	if !t.spki.read() {
 		p.lost(KeyOdd, "tbsCertificate: no public key")
 	} else {
-		key = p.publicKey(t)
+		p.key = p.publicKey(t)
 	}
 	p.extensions(t)
-	row.SKIOfKey = isKeyID(row.SKI, key)
 }
 
 func (p *parser) version(t *tbs) {

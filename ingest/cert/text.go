@@ -7,7 +7,7 @@ const (
 	inPrintable = 1 << iota // PrintableString, with the "*", "&" and "@"-free set that CAs use
 	inNumeric               // NumericString
 	escape                  // RFC 4514 section 2.4 wants, or allows us, an escape
-	simple                  // ASCII that wants none, but where it may for its place
+	simple                  // wants none, unless for its place
 )
 
 var byteClass = func() (t [256]uint8) {
@@ -32,7 +32,7 @@ var byteClass = func() (t [256]uint8) {
 	for _, c := range []byte(`"+,;<>\`) {
 		t[c] |= escape
 	}
-	for c := range 0x80 {
+	for c := range t {
 		if t[c]&escape == 0 {
 			t[c] |= simple
 		}
