@@ -82,7 +82,7 @@ fuzz: go ## every fuzz target for T each: make fuzz T=30s
 
 # The stages, each beside what a user would take instead, then the program as a
 # whole; everything once more as tables at the end. A quarter of an hour.
-STAGES ?= ./ingest ./ingest/ctlog ./ingest/cert ./ingest/inflate ./ingest/sha256batch ./wal ./schema ./store
+STAGES ?= ./ingest ./ingest/ctlog ./ingest/cert ./ingest/inflate ./ingest/shabatch ./wal ./schema ./store
 bench: go $(ENGINE) ## stages and the whole program, tables at the end: make bench ARGS="-ledger 10000000 -tail 5m"
 	CGO_ENABLED=0 go run ./bench/table \
 		go test -run '^$$' -bench . -benchtime 300ms -benchmem -v -timeout 60m $(TESTFLAGS) $(STAGES) -- \

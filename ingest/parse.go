@@ -136,15 +136,17 @@ func (a *Appliance) parseRecord(rec *record, p *parsed) {
 		}
 		return issuer.SPKI, true
 	}}
+	batch := cert.NewBatch()
 	for i := range rec.entries {
 		e := &rec.entries[i]
 		in.Index, in.Leaf, in.Precert, in.Chain = rec.from+uint64(i), e.Leaf, e.Precert, e.Chain
-		parseEntry(&in, &p.rows[i])
+		parseEntry(batch, &in, &p.rows[i])
 		p.bytes += len(e.Leaf) + len(e.Precert)
 		for _, h := range e.Chain {
 			find(h)
 		}
 	}
+	batch.End()
 	a.oracle.look(rec.log, p.rows)
 }
 
@@ -173,9 +175,9 @@ func (a *Appliance) recycle(p *parsed) {
 	a.rowSlices.Put(&rows)
 }
 
-// parseEntry is cert.Parse, which must not panic, and if it does all the same,
+// parseEntry adds to a batch, which must not panic, and if it does all the same,
 // then not with the appliance: some stranger chose the bytes.
-func parseEntry(in *cert.Input, row *schema.Row) {
+func parseEntry(batch *cert.Batch, in *cert.Input, row *schema.Row) {
 	defer func() {
 		if r := recover(); r != nil {
 			*row = schema.Row{LogID: in.LogID, Index: in.Index, Status: schema.StatusRefused,
@@ -185,5 +187,5 @@ func parseEntry(in *cert.Input, row *schema.Row) {
 			}
 		}
 	}()
-	cert.Parse(in, row)
+	batch.Add(in, row)
 }

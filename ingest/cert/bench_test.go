@@ -1,7 +1,6 @@
 package cert
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
 	stdx509 "crypto/x509"
@@ -10,7 +9,7 @@ import (
 	"testing"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
-	"ctappliance/ingest/sha256batch"
+	"ctappliance/ingest/shabatch"
 	"ctappliance/internal/stagebench"
 	"ctappliance/schema"
 
@@ -127,32 +126,48 @@ func BenchmarkParse(b *testing.B) {
 				c.tbs.scanExtensions()
 				spki := c.tbs.spki.full(row.DER)
 				p.row = &row
-				messages[i] = [4][]byte{row.DER, bytes.Clone(p.named(row.IssuerKeyHash, &c.tbs)), spki, spki[min(len(spki), 26):]}
+				messages[i] = [4][]byte{row.DER, p.named(nil, row.IssuerKeyHash, &c.tbs), spki, spki[min(len(spki), 26):]}
+			}
+			const batch = 256 // a tile, and so a record
+			rows := make([]schema.Row, batch)
+			parse := func(i int) error {
+				b := NewBatch()
+				for k := range rows {
+					b.Add(&s.entries[(i*batch+k)%len(s.entries)], &rows[k])
+				}
+				b.End()
+				return nil
 			}
 			t := stagebench.New(b)
-			t.Ours("Parse", 1, func(i int) error {
+			t.Ours("Batch", batch, parse)
+			t.Ours("Parse, one by one", 1, func(i int) error {
 				Parse(&s.entries[i%len(s.entries)], &row)
 				return nil
 			})
-			t.Ours("without hashes", 1, func(i int) error {
+			t.Ours("without hashes", batch, func(i int) error {
 				testNoHashes = true
-				Parse(&s.entries[i%len(s.entries)], &row)
+				parse(i)
 				testNoHashes = false
 				return nil
 			})
-			var hashes [3]schema.Hash
-			t.Ours("hashes alone", 1, func(i int) error {
+			var together [2][][]byte // of a batch, for SHA-256 and SHA-1
+			for i := range batch {
 				m := &messages[i%len(messages)]
-				sha256batch.Sums(hashes[:], nil, m[:3])
-				sha1.Sum(m[3])
+				together[0], together[1] = append(together[0], m[:3]...), append(together[1], m[3])
+			}
+			var hashes [3 * batch]schema.Hash
+			var ids [batch]shabatch.Hash1
+			t.Ours("hashes alone", batch, func(i int) error {
+				shabatch.SHA256(hashes[:], nil, together[0])
+				shabatch.SHA1(ids[:], together[1])
 				return nil
 			})
-			t.Instead("hashes alone, crypto/sha256", "hashes alone", 1, func(i int) error {
+			t.Instead("hashes alone, crypto/sha256 and sha1", "hashes alone", 1, func(i int) error {
 				m := &messages[i%len(messages)]
-				for k := range hashes {
+				for k := range 3 {
 					hashes[k] = sha256.Sum256(m[k])
 				}
-				sha1.Sum(m[3])
+				ids[0] = sha1.Sum(m[3])
 				return nil
 			})
 			t.Instead("ctgo.ParseCertificate, without hashes", "without hashes", 1, func(i int) error {
@@ -166,21 +181,21 @@ func BenchmarkParse(b *testing.B) {
 				_, err := stdx509.ParseCertificate(ders[i%len(ders)])
 				return err
 			})
-			t.Instead("ctgo.LogEntryFromLeaf", "Parse", 1, func(i int) error {
+			t.Instead("ctgo.LogEntryFromLeaf", "Batch", 1, func(i int) error {
 				e, err := ct.LogEntryFromLeaf(0, &s.leaves[i%len(s.leaves)])
 				if e == nil {
 					return err
 				}
 				return nil // what it says beside an entry is not fatal
 			})
-			t.Instead("ctgo.ParseCertificate", "Parse", 1, func(i int) error {
+			t.Instead("ctgo.ParseCertificate", "Batch", 1, func(i int) error {
 				c, err := ctx509.ParseCertificate(ders[i%len(ders)])
 				if c == nil {
 					return err
 				}
 				return nil
 			})
-			t.Instead("crypto.x509.ParseCertificate", "Parse", 1, func(i int) error {
+			t.Instead("crypto.x509.ParseCertificate", "Batch", 1, func(i int) error {
 				_, err := stdx509.ParseCertificate(ders[i%len(ders)])
 				return err
 			})

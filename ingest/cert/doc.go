@@ -53,6 +53,13 @@
 // always valid UTF-8 and no byte is lost. Name.Text follows RFC 4514.
 // Alternative names and URLs are bytes as they are, whatever they are.
 //
+// # Hashes
+//
+// Up to three messages of an entry are hashed with SHA-256, and its key with
+// SHA-1 where a subject key identifier may be that. Hashing the messages of many
+// entries together takes half the time of one entry after the other: [Batch].
+// [Parse] is a batch of one.
+//
 // # Memory
 //
 // An ordinary entry allocates nothing: the strings and lists of rows are cut

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"sync"
 
-	"ctappliance/ingest/sha256batch"
 	"ctappliance/schema"
 )
 
@@ -38,26 +36,15 @@ type Input struct {
 // The lists of a row may be shared with rows of equal content: they must not
 // be written to.
 func Parse(in *Input, row *schema.Row) {
-	p := parsers.Get().(*parser)
-	defer func() {
-		if r := recover(); r != nil {
-			// A defect of ours, not of the certificate; the entry becomes a
-			// row all the same and the parser's memory is not used again.
-			refuse(in, row, Panic, fmt.Sprintf("parser panic: %.100v", r))
-			return
-		}
-		p.release()
-	}()
-	if testHookParse != nil {
-		testHookParse(in)
-	}
-	p.parse(in, row)
+	b := NewBatch()
+	b.Add(in, row)
+	b.End()
 }
 
 // testHookParse lets a test make Parse, or ParseIssuer (with nil), panic.
 var testHookParse func(*Input)
 
-// parser is the state of one Parse: what is found goes to row, what is odd to
+// parser is the state of one row: what is found goes to row, what is odd to
 // flags. The rest is memory used again.
 type parser struct {
 	row     *schema.Row
@@ -76,10 +63,9 @@ type parser struct {
 	dates     [2 + 2*17]byte
 	heads     [16]byte // three headers of at most five octets
 	names     map[string]*cachedDN
-	near      [1 << nearBits]*cachedDN // some of names, by nameSlot
-	issuer    *cachedDN                // of the row, nil if it is not in the cache
-	messages  [][]byte                 // to hash, at most three
-	hashes    [3]schema.Hash
+	near      [1 << nearBits]*cachedDN    // some of names, by nameSlot
+	issuer    *cachedDN                   // of the row, nil if it is not in the cache
+	key       []byte                      // of the row, its octets: what a subject key identifier is made of
 	known     [numKinds]map[string]*lists // of extensions, by their values
 	sequences map[string][]string         // of extensions, by their numbers
 }
@@ -95,11 +81,15 @@ func newParser() *parser {
 	return p
 }
 
-// release gives the parser back, without what belongs to the row. What is left
-// of the memory that strings and lists are cut from is for the next row.
+// forget lets go of what belongs to the row. What is left of the memory that
+// strings and lists are cut from is for the next one.
+func (p *parser) forget() {
+	p.row, p.key, p.flags, p.problem = nil, nil, 0, ""
+}
+
+// release gives the parser back.
 func (p *parser) release() {
-	p.row, p.flags, p.problem = nil, 0, ""
-	clear(p.messages)
+	p.forget()
 	if cap(p.tmp) > 64<<10 {
 		p.tmp = nil
 	}
@@ -220,7 +210,8 @@ func (e *envelope) fill(in *Input, row *schema.Row) {
 	}
 }
 
-func (p *parser) parse(in *Input, row *schema.Row) {
+// parse fills row, but for its hashes, for which it waits in b.
+func (p *parser) parse(b *Batch, in *Input, row *schema.Row) {
 	var env envelope
 	f, why := env.read(in.Leaf)
 	if why != "" {
@@ -264,7 +255,6 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 	if c.sigAlg.read() && !bytes.Equal(c.outer, c.tbs.sigAlg.full(c.tbs.src)) {
 		p.odd(SigMismatch)
 	}
-	p.hash(in, &c.tbs)
 	row.Flags = uint64(p.flags)
 	switch {
 	case p.problem != "":
@@ -272,6 +262,7 @@ func (p *parser) parse(in *Input, row *schema.Row) {
 	case p.flags != 0:
 		row.Status = schema.StatusOdd
 	}
+	b.add(p, in, &c.tbs)
 }
 
 // issuerKey finds the key hash of the issuer of an x509_entry, which its leaf
@@ -327,44 +318,5 @@ func (p *parser) precert(in *Input, leafTBS []byte, c *certificate) {
 	}
 	if !p.equalTBS(&pre.tbs, dropPoison, leafTBS) {
 		p.odd(TBSDiffers)
-	}
-}
-
-// testNoHashes has benchmarks see what a row costs without its hashes.
-var testNoHashes bool
-
-// hash fills the hashes of a row whose other columns are there. They are made
-// together, because that costs little more than the longest of them; so the
-// row's issuer must be known before, and the one that is not is put right.
-func (p *parser) hash(in *Input, t *tbs) {
-	if testNoHashes {
-		return
-	}
-	row := p.row
-	messages := append(p.messages[:0], p.named(row.IssuerKeyHash, t))
-	whole, key := 0, 0 // places of the others; 0 is the TBSCertificate's
-	if row.EntryType == schema.X509Entry || len(in.Precert) > 0 {
-		whole = len(messages)
-		messages = append(messages, row.DER)
-	}
-	if t.spki.read() {
-		key = len(messages)
-		messages = append(messages, t.spki.full(t.src))
-	}
-	p.messages = messages
-	sha256batch.Sums(p.hashes[:len(messages)], nil, messages)
-	copy(row.TBSID[:], p.hashes[0][:])
-	if whole != 0 {
-		row.Fingerprint = p.hashes[whole]
-	}
-	if key != 0 {
-		row.SPKI = p.hashes[key]
-	}
-	if row.EntryType == schema.X509Entry && key != 0 && len(in.Chain) > 0 && in.Chain[0] == row.Fingerprint {
-		// Its own issuer, by its own chain.
-		row.IssuerKeyHash = row.SPKI
-		p.flags &^= NoIssuer
-		h := sha256.Sum256(p.named(row.IssuerKeyHash, t))
-		copy(row.TBSID[:], h[:])
 	}
 }

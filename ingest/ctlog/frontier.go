@@ -7,7 +7,7 @@ import (
 
 	"github.com/transparency-dev/merkle/compact"
 
-	"ctappliance/ingest/sha256batch"
+	"ctappliance/ingest/shabatch"
 )
 
 // maxTreeSize bounds the sizes that heads and frontiers may claim. Static logs
@@ -40,7 +40,7 @@ func LeafHashes(entries []Entry) []Hash {
 		leaves[i] = entries[i].Leaf
 	}
 	hashes := make([]Hash, len(entries))
-	sha256batch.Sums(hashes, []byte{leafPrefix}, leaves)
+	shabatch.SHA256(hashes, []byte{leafPrefix}, leaves)
 	return hashes
 }
 
@@ -136,7 +136,7 @@ func (f *Frontier) AppendAll(leafHashes []Hash, visit func(level uint, index uin
 		}
 		copy(nodes[:], leafHashes)
 		for n := width / 2; n > 0; n /= 2 {
-			sha256batch.Nodes(nodes[:n], nodePrefix, nodes[:2*n])
+			shabatch.Nodes(nodes[:n], nodePrefix, nodes[:2*n])
 		}
 		root := nodes[0]
 		begin := r.End()

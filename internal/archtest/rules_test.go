@@ -74,7 +74,7 @@ var homes = []struct {
 	{"github.com/klauspost/compress/zstd", []string{"store/engine", "ingest"}, nil},
 	{"golang.org/x/sync", []string{"ingest/...", "store/...", "cmd/ctappliance"}, []string{"wal"}},
 	{"golang.org/x/sys/unix", []string{"internal/durable", "store/engine", "cmd/ctappliance"}, []string{"wal", "ingest/..."}},
-	{"golang.org/x/sys/cpu", []string{"ingest/sha256batch"}, nil},
+	{"golang.org/x/sys/cpu", []string{"ingest/shabatch"}, nil},
 	{"golang.org/x/term", []string{"cmd/ctappliance"}, nil},
 	{"github.com/urfave/cli/v2", []string{"cmd/ctappliance"}, nil},
 	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance"}, []string{"internal/deploytest"}},

@@ -1,8 +1,8 @@
-package sha256batch
+package shabatch
 
 import "golang.org/x/sys/cpu"
 
-// hasPairs says that blocks2 can be used: SSSE3, SSE4.1 and the SHA
+// hasPairs says that blocks256x2 can be used: SSSE3, SSE4.1 and the SHA
 // instructions are there. The operating system keeps SSE registers always.
 var hasPairs = func() bool {
 	maxLeaf, _ := cpuid(0)
@@ -14,7 +14,7 @@ var hasPairs = func() bool {
 	return cpu.X86.HasSSSE3 && cpu.X86.HasSSE41 && ebx&sha != 0
 }()
 
-// hasWide says that blocks16 can be used: AVX-512 with its instructions for
+// hasWide says that sixteen lanes can be used: AVX-512 with its instructions for
 // bytes, and an operating system that keeps the registers.
 var hasWide = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
 
@@ -22,17 +22,22 @@ var hasWide = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
 // the SHA instructions alone, which the package cpu does not look for.
 func cpuid(leaf uint32) (eax, ebx uint32)
 
-// blocks2 hashes n > 0 blocks at pa into the state ha, and as many at pb into
-// hb.
+// blocks256x2 hashes n > 0 blocks at pa into the state ha, and as many at pb
+// into hb.
 //
 //go:noescape
-func blocks2(ha, hb *[8]uint32, pa, pb *byte, n int)
+func blocks256x2(ha, hb *[8]uint32, pa, pb *byte, n int)
 
-// blocks16 hashes n > 0 blocks at each of p into the states, of which word w of
-// message i stands in h[w][i].
+// blocks256x16 hashes n > 0 blocks at each of p into the states, of which word
+// w of message i stands in h[w][i].
 //
 //go:noescape
-func blocks16(h *[8][width]uint32, p *[width]*byte, n int)
+func blocks256x16(h *[8][width]uint32, p *[width]*byte, n int)
+
+// blocks1x16 is blocks256x16 for SHA-1, whose states are the first five words.
+//
+//go:noescape
+func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int)
 
 // hashes16 writes the states as hashes.
 //

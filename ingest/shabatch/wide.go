@@ -1,4 +1,4 @@
-package sha256batch
+package shabatch
 
 import (
 	"math/bits"
@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// width is the number of lanes of blocks16.
+// width is the number of lanes of blocks256x16 and blocks1x16.
 const width = 16
 
-// fewest returns the number of lanes with work from which on blocks16 takes
+// fewest returns the number of lanes with work from which on blocks256x16 takes
 // less time than what else there is: eight blocks in pairs, or two by
 // crypto/sha256 without the SHA instructions.
 func (m means) fewest() int {
@@ -21,7 +21,7 @@ func (m means) fewest() int {
 }
 
 // maxStep is the number of blocks, a third of a millisecond, after which the
-// scheduler gets a chance: it cannot interrupt blocks16.
+// scheduler gets a chance: it cannot interrupt a kernel.
 const maxStep = 1024
 
 // chunk is how many messages are sorted together.
@@ -30,7 +30,7 @@ const chunk = 1024
 // wide is the state of sixteen lanes. It is too large for the stack of every
 // goroutine that hashes, and belongs to one call at a time.
 type wide struct {
-	h    [8][width]uint32 // word by word, as blocks16 wants it
+	h    [8][width]uint32 // word by word, as the kernels want it
 	at   [width]*byte     // the next blocks of each
 	left [width]int       // how many lie there side by side; 0: the lane has no message
 	had  [width]int       // how many did when the lane came to them
@@ -44,17 +44,26 @@ type wide struct {
 
 var wides = sync.Pool{New: func() any { return new(wide) }}
 
-// sumsWide is Sums with sixteen lanes.
-func (m means) sumsWide(dst []Hash, prefix []byte, messages [][]byte) {
+// sha256Wide hashes what is in the queue with sixteen lanes.
+func (m means) sha256Wide(all *queue) {
 	w := wides.Get().(*wide)
+	dst, messages := all.dst, all.messages
 	for len(messages) >= m.fewest() {
 		n := min(len(messages), chunk)
-		w.sums(m, dst[:n], prefix, messages[:n])
+		q := queue{dst: dst[:n], prefix: all.prefix, messages: messages[:n], order: w.sort(messages[:n])}
+		w.take(&q)
+		for w.busy >= m.fewest() || !m.pairs && w.busy > 0 {
+			w.step(&q)
+		}
+		if w.busy > 0 {
+			q.begun = w.leave()
+			q.pairs()
+		}
 		dst, messages = dst[n:], messages[n:]
 	}
 	w.forget()
 	wides.Put(w)
-	m.sums(dst, prefix, messages)
+	m.sha256(dst, all.prefix, messages)
 }
 
 // forget lets go of the caller's messages.
@@ -64,21 +73,14 @@ func (w *wide) forget() {
 	}
 }
 
-func (w *wide) sums(m means, dst []Hash, prefix []byte, messages [][]byte) {
-	q := queue{order: w.sort(messages), dst: dst, prefix: prefix, messages: messages}
+// take has every lane take a message.
+func (w *wide) take(q *queue) {
 	for i := range w.lane {
 		w.left[i] = 0
 		if q.take(&w.lane[i]) != nil {
-			w.begin(i)
+			w.begin(i, q)
 			w.busy++
 		}
-	}
-	for w.busy >= m.fewest() || !m.pairs && w.busy > 0 {
-		w.step(&q)
-	}
-	if w.busy > 0 {
-		q.begun = w.leave()
-		q.pairs()
 	}
 }
 
@@ -111,8 +113,12 @@ func (w *wide) sort(messages [][]byte) []uint16 {
 }
 
 // begin puts the message that lane i has taken, and not begun, among the others.
-func (w *wide) begin(i int) {
-	for k, v := range initial {
+func (w *wide) begin(i int, q *queue) {
+	h := &initial
+	if q.dst1 != nil {
+		h = &initial1
+	}
+	for k, v := range h {
 		w.h[k][i] = v
 	}
 	w.at[i], w.had[i] = w.lane[i].run()
@@ -133,7 +139,11 @@ func (w *wide) step(q *queue) {
 		}
 	}
 	n = min(n, maxStep)
-	blocks16(&w.h, &w.at, n)
+	if q.dst1 != nil {
+		blocks1x16(&w.h, &w.at, n)
+	} else {
+		blocks256x16(&w.h, &w.at, n)
+	}
 	hashes16(&w.made, &w.h) // of messages that end now
 	for i, left := range w.left {
 		switch {
@@ -154,13 +164,17 @@ func (w *wide) ended(i int, q *queue) {
 		w.left[i] = w.had[i]
 		return
 	}
-	q.dst[l.message] = w.made[i]
+	if q.dst1 != nil {
+		copy(q.dst1[l.message][:], w.made[i][:])
+	} else {
+		q.dst[l.message] = w.made[i]
+	}
 	if q.take(l) == nil {
 		w.left[i] = 0
 		w.busy--
 		return
 	}
-	w.begin(i)
+	w.begin(i, q)
 }
 
 // leave gives the lanes that are at work away, the one with the most to do last,

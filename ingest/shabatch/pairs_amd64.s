@@ -85,15 +85,15 @@
 	MOVOU abef, (p) \
 	MOVOU cdgh, 16(p)
 
-// func blocks2(ha, hb *[8]uint32, pa, pb *byte, n int)
-TEXT ·blocks2(SB), NOSPLIT, $64-40
+// func blocks256x2(ha, hb *[8]uint32, pa, pb *byte, n int)
+TEXT ·blocks256x2(SB), NOSPLIT, $64-40
 	MOVQ ha+0(FP), R8
 	MOVQ hb+8(FP), R9
 	MOVQ pa+16(FP), SI
 	MOVQ pb+24(FP), DI
 	MOVQ n+32(FP), CX
-	LEAQ ·constants(SB), AX
-	MOVOU turn<>(SB), X15
+	LEAQ ·constants256(SB), AX
+	MOVOU ·turn(SB), X15
 	GETSTATE(R8, X1, X2, X13)
 	GETSTATE(R9, X7, X8, X14)
 
@@ -154,8 +154,3 @@ block:
 	PUTSTATE(R8, X1, X2, X13)
 	PUTSTATE(R9, X7, X8, X14)
 	RET
-
-// Words are big endian.
-DATA turn<>+0(SB)/8, $0x0405060700010203
-DATA turn<>+8(SB)/8, $0x0c0d0e0f08090a0b
-GLOBL turn<>(SB), RODATA|NOPTR, $16

@@ -1,14 +1,14 @@
-package sha256batch
+package shabatch
 
 import "crypto/sha256"
 
-// Size is the length of a hash in bytes.
+// Size is the length of a SHA-256 hash in bytes.
 const Size = sha256.Size
 
 // Hash is a SHA-256 value.
 type Hash = [Size]byte
 
-const blockSize = sha256.BlockSize
+const blockSize = sha256.BlockSize // SHA-1 has the same
 
 // MaxPrefix is the longest prefix, in bytes.
 const MaxPrefix = 1
@@ -19,27 +19,28 @@ type means struct{ pairs, wide bool }
 // here is what this processor has.
 var here = means{pairs: hasPairs, wide: hasWide}
 
-// Sums writes to dst[i] the SHA-256 of prefix and messages[i]. The prefix has at most
-// MaxPrefix bytes, dst the length of messages, and lies in none of them. The
+// SHA256 writes to dst[i] the SHA-256 of prefix and messages[i]. The prefix has at
+// most MaxPrefix bytes, dst the length of messages, and lies in none of them. The
 // messages may overlap. The more there are, the less time each takes.
-func Sums(dst []Hash, prefix []byte, messages [][]byte) { here.sums(dst, prefix, messages) }
+func SHA256(dst []Hash, prefix []byte, messages [][]byte) { here.sha256(dst, prefix, messages) }
 
-func (m means) sums(dst []Hash, prefix []byte, messages [][]byte) {
+func (m means) sha256(dst []Hash, prefix []byte, messages [][]byte) {
 	if len(prefix) > MaxPrefix || len(dst) != len(messages) {
-		panic("sha256batch: prefix too long, or as many hashes as messages are not wanted")
+		panic("shabatch: prefix too long, or as many hashes as messages are not wanted")
 	}
-	switch q := (queue{dst: dst, prefix: prefix, messages: messages}); {
+	q := queue{dst: dst, prefix: prefix, messages: messages}
+	switch {
 	case m.wide && len(messages) >= m.fewest():
-		m.sumsWide(dst, prefix, messages)
+		m.sha256Wide(&q)
 	case m.pairs && len(messages) > 1:
 		q.pairs()
 	default:
-		sumsApart(dst, prefix, messages)
+		sha256Apart(dst, prefix, messages)
 	}
 }
 
-// sumsApart is Sums where nothing is gained by lanes.
-func sumsApart(dst []Hash, prefix []byte, messages [][]byte) {
+// sha256Apart is SHA256 where nothing is gained by lanes.
+func sha256Apart(dst []Hash, prefix []byte, messages [][]byte) {
 	if len(prefix) == 0 {
 		for i, m := range messages {
 			dst[i] = sha256.Sum256(m)
@@ -57,12 +58,13 @@ func sumsApart(dst []Hash, prefix []byte, messages [][]byte) {
 
 // queue is what lanes take their messages from.
 type queue struct {
-	begun    []*lane // that others were on; they are taken first
-	order    []uint16
-	dst      []Hash
+	begun    []*lane  // that others were on; they are taken first
+	order    []uint16 // of messages, where they are sorted
+	next     int      // of order, else of messages
 	prefix   []byte
 	messages [][]byte
-	next     int // of order, or of messages where there is none
+	dst      []Hash
+	dst1     []Hash1 // in place of dst: SHA-1
 }
 
 // take returns a lane that has a message to hash: l, or one that was on it
@@ -100,7 +102,7 @@ func (q *queue) pairs() {
 		pa, na := a.run()
 		pb, nb := b.run()
 		n := min(na, nb)
-		blocks2(&a.h, &b.h, pa, pb, n)
+		blocks256x2(&a.h, &b.h, pa, pb, n)
 		enda, endb := a.passed(n), b.passed(n)
 		if enda {
 			a.put(&q.dst[a.message])
@@ -120,7 +122,7 @@ func (q *queue) pairs() {
 	var idle [8]uint32
 	for last != nil {
 		p, n := last.run()
-		blocks2(&last.h, &idle, p, p, n)
+		blocks256x2(&last.h, &idle, p, p, n)
 		if last.passed(n) {
 			last.put(&q.dst[last.message])
 			last = nil

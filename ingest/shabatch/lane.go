@@ -1,4 +1,4 @@
-package sha256batch
+package shabatch
 
 import "encoding/binary"
 
@@ -16,10 +16,13 @@ type lane struct {
 	last    [2 * blockSize]byte
 }
 
-// The initial hash value (FIPS 180-4 section 5.3.3).
+// The initial hash value of SHA-256 (FIPS 180-4 section 5.3.3).
 var initial = [8]uint32{
 	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 }
+
+// That of SHA-1 (section 5.3.1).
+var initial1 = [8]uint32{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}
 
 // blocksOf returns how many blocks a message of n bytes has, its padding
 // included.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package sha256batch
+package shabatch
 
 import (
 	"crypto/sha256"
@@ -33,10 +33,11 @@ func TestPageEdge(t *testing.T) {
 			for i := range 18 {
 				messages = append(messages, room[len(room)-n-i%2:], room[:n+i%3])
 			}
+			check1(t, m, messages)
 			for _, count := range []int{4, 11, len(messages)} {
 				for _, prefix := range prefixes {
 					got := make([]Hash, count)
-					m.sums(got, prefix, messages[:count])
+					m.sha256(got, prefix, messages[:count])
 					if n%50 == 0 {
 						check(t, m, prefix, messages[:count])
 					}

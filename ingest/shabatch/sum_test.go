@@ -1,4 +1,4 @@
-package sha256batch
+package shabatch
 
 import (
 	"crypto/sha256"
@@ -46,7 +46,7 @@ func everyWay(t *testing.T, test func(*testing.T, means)) {
 func check(t *testing.T, m means, prefix []byte, messages [][]byte) {
 	t.Helper()
 	got := make([]Hash, len(messages))
-	m.sums(got, prefix, messages)
+	m.sha256(got, prefix, messages)
 	for i, b := range messages {
 		if want := sha256.Sum256(append(append([]byte{}, prefix...), b...)); got[i] != want {
 			t.Fatalf("message %d of %d, %d bytes behind %d: got %x, want %x", i, len(messages), len(b), len(prefix), got[i], want)
@@ -188,8 +188,9 @@ func split(b []byte, count, n int) (out [][]byte) {
 // TestMisuse: a mistake of the caller is no wrong hash.
 func TestMisuse(t *testing.T) {
 	for i, f := range []func(){
-		func() { Sums(make([]Hash, 1), nil, [][]byte{nil, nil}) },
-		func() { Sums(make([]Hash, 1), []byte{1, 2}, [][]byte{nil}) },
+		func() { SHA256(make([]Hash, 1), nil, [][]byte{nil, nil}) },
+		func() { SHA256(make([]Hash, 1), []byte{1, 2}, [][]byte{nil}) },
+		func() { SHA1(make([]Hash1, 2), [][]byte{nil}) },
 		func() { Nodes(make([]Hash, 1), 1, make([]Hash, 3)) },
 	} {
 		func() {
@@ -212,18 +213,20 @@ func TestAllocations(t *testing.T) {
 		messages[3] = random(2, 9000)
 		out := make([]Hash, len(messages))
 		nodes := make([]Hash, 70)
+		out1 := make([]Hash1, len(messages))
 		if n := testing.AllocsPerRun(100, func() {
-			m.sums(out, nil, messages)
-			m.sums(out[:3], nil, messages[:3])
+			m.sha256(out, nil, messages)
+			m.sha256(out[:3], nil, messages[:3])
 			m.nodes(nodes[:35], 1, nodes)
+			m.sha1(out1, messages)
 		}); n != 0 {
 			t.Errorf("%v allocations, want none", n)
 		}
 	})
 }
 
-// FuzzSums cuts messages out of the input, at places that it says itself.
-func FuzzSums(f *testing.F) {
+// FuzzSHA256 cuts messages out of the input, at places that it says itself.
+func FuzzSHA256(f *testing.F) {
 	f.Add(random(1, 700), uint64(1), uint8(20), true)
 	f.Add(random(2, 64), uint64(2), uint8(3), false)
 	f.Add(random(3, 5000), uint64(3), uint8(60), false)

@@ -1,16 +1,17 @@
-package sha256batch
+package shabatch
 
 import (
+	"crypto/sha1"
 	"crypto/sha256"
 	"testing"
 
 	"ctappliance/internal/stagebench"
 )
 
-// BenchmarkSums is hashing together, in pairs and one by one: a
+// BenchmarkSHA256 is hashing together, in pairs and one by one: a
 // precertificate with its TBSCertificate and key, the leaves of a tile, and all
 // that is hashed of its rows.
-func BenchmarkSums(b *testing.B) {
+func BenchmarkSHA256(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		size []int
@@ -22,11 +23,11 @@ func BenchmarkSums(b *testing.B) {
 			}
 			out := make([]Hash, len(messages))
 			t := stagebench.New(b)
-			t.Ours("Sums", len(messages), func(int) error { Sums(out, nil, messages); return nil })
+			t.Ours("SHA256", len(messages), func(int) error { SHA256(out, nil, messages); return nil })
 			if hasWide && hasPairs && len(messages) >= here.fewest() {
-				t.Instead("in pairs", "Sums", len(messages), func(int) error { means{pairs: true}.sums(out, nil, messages); return nil })
+				t.Instead("in pairs", "SHA256", len(messages), func(int) error { means{pairs: true}.sha256(out, nil, messages); return nil })
 			}
-			t.Instead("crypto/sha256", "Sums", len(messages), func(int) error {
+			t.Instead("crypto/sha256", "SHA256", len(messages), func(int) error {
 				for i, m := range messages {
 					out[i] = sha256.Sum256(m)
 				}
@@ -54,6 +55,27 @@ func rows() (out []int) {
 		out = append(out, 700+i*37%300, 900+i*37%500, key)
 	}
 	return out
+}
+
+// BenchmarkSHA1 is of 256 keys.
+func BenchmarkSHA1(b *testing.B) {
+	var messages [][]byte
+	for i := range 256 {
+		n := 65
+		if i%3 == 0 {
+			n = 270
+		}
+		messages = append(messages, random(uint64(i), n))
+	}
+	out := make([]Hash1, len(messages))
+	t := stagebench.New(b)
+	t.Ours("SHA1", len(messages), func(int) error { SHA1(out, messages); return nil })
+	t.Instead("crypto/sha1", "SHA1", len(messages), func(int) error {
+		for i, m := range messages {
+			out[i] = sha1.Sum(m)
+		}
+		return nil
+	})
 }
 
 // BenchmarkNodes is a level of 128 nodes.

@@ -1,4 +1,4 @@
-package sha256batch
+package shabatch
 
 import "crypto/sha256"
 
@@ -9,7 +9,7 @@ func Nodes(dst []Hash, prefix byte, children []Hash) { here.nodes(dst, prefix, c
 
 func (m means) nodes(dst []Hash, prefix byte, children []Hash) {
 	if 2*len(dst) != len(children) {
-		panic("sha256batch: not two children for each node")
+		panic("shabatch: not two children for each node")
 	}
 	if n := len(dst); m.wide && n >= m.fewest() {
 		n = m.nodesWide(dst, prefix, children)
@@ -49,7 +49,7 @@ func nodesPaired(dst []Hash, prefix byte, children []Hash) {
 			l.h = initial
 			l.node(prefix, children[2*(i+j):])
 		}
-		blocks2(&a.h, &b.h, &a.last[0], &b.last[0], 2)
+		blocks256x2(&a.h, &b.h, &a.last[0], &b.last[0], 2)
 		a.put(&dst[i])
 		b.put(&dst[i+1])
 	}
@@ -69,7 +69,7 @@ func (m means) nodesWide(dst []Hash, prefix byte, children []Hash) (made int) {
 			w.at[i] = &l.last[0]
 		}
 		w.h = initial16
-		blocks16(&w.h, &w.at, 2)
+		blocks256x16(&w.h, &w.at, 2)
 		hashes16(&w.made, &w.h)
 		copy(dst[made:made+n], w.made[:])
 		made += n

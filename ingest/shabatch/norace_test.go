@@ -1,5 +1,5 @@
 //go:build !race
 
-package sha256batch
+package shabatch
 
 const raceEnabled = false

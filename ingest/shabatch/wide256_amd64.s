@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "wide_amd64.h"
 
 // SHA-256 of sixteen messages, block by block: a word of each in one register
 // of AVX-512 (FIPS 180-4 section 6.2.2).
@@ -6,38 +7,6 @@
 // Z0 to Z15 are the schedule, sixteen words of each message. Z16 to Z23 are
 // the state, a to h. Z24 to Z31 are scratch. DX points to the constants, CX is
 // the offset into the messages.
-
-// Sixteen bytes, at off, of the messages r, r+4, r+8 and r+12.
-#define GATHER(off, r, x, z) \
-	MOVQ (8*(r+0))(SI), R8 \
-	MOVQ (8*(r+4))(SI), R9 \
-	MOVQ (8*(r+8))(SI), R10 \
-	MOVQ (8*(r+12))(SI), R11 \
-	VMOVDQU32 off(R8)(CX*1), x \
-	VINSERTI32X4 $1, off(R9)(CX*1), z, z \
-	VINSERTI32X4 $2, off(R10)(CX*1), z, z \
-	VINSERTI32X4 $3, off(R11)(CX*1), z, z
-
-// Sixteen bytes, at off, of all messages, and so four words: a matrix of four
-// by four words is turned in each quarter of the registers.
-#define WORDS(off, w0, w1, w2, w3) \
-	GATHER(off, 0, X24, Z24) \
-	GATHER(off, 1, X25, Z25) \
-	GATHER(off, 2, X26, Z26) \
-	GATHER(off, 3, X27, Z27) \
-	VPUNPCKLDQ Z25, Z24, Z28 \
-	VPUNPCKHDQ Z25, Z24, Z29 \
-	VPUNPCKLDQ Z27, Z26, Z30 \
-	VPUNPCKHDQ Z27, Z26, Z31 \
-	VPUNPCKLQDQ Z30, Z28, w0 \
-	VPUNPCKHQDQ Z30, Z28, w1 \
-	VPUNPCKLQDQ Z31, Z29, w2 \
-	VPUNPCKHQDQ Z31, Z29, w3 \
-	VBROADCASTI32X4 turn<>(SB), Z24 \
-	VPSHUFB Z24, w0, w0 \
-	VPSHUFB Z24, w1, w1 \
-	VPSHUFB Z24, w2, w2 \
-	VPSHUFB Z24, w3, w3
 
 // Round t with its word w: of three inputs, 0x96 is their sum without carry,
 // 0xca is "e ? f : g", 0xe8 what most of a, b and c have.
@@ -123,12 +92,12 @@
 	NEXT(Z15, Z0, Z8, Z13) \
 	ROUND((t+15), Z15, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z16)
 
-// func blocks16(h *[8][width]uint32, p *[width]*byte, n int)
-TEXT ·blocks16(SB), NOSPLIT, $0-24
+// func blocks256x16(h *[8][width]uint32, p *[width]*byte, n int)
+TEXT ·blocks256x16(SB), NOSPLIT, $0-24
 	MOVQ h+0(FP), DI
 	MOVQ p+8(FP), SI
 	MOVQ n+16(FP), BX
-	LEAQ ·constants(SB), DX
+	LEAQ ·constants256(SB), DX
 	XORL CX, CX
 	VMOVDQU32 (64*0)(DI), Z16
 	VMOVDQU32 (64*1)(DI), Z17
@@ -198,7 +167,7 @@ block:
 TEXT ·hashes16(SB), NOSPLIT, $0-16
 	MOVQ dst+0(FP), SI
 	MOVQ h+8(FP), DI
-	VBROADCASTI32X4 turn<>(SB), Z31
+	VBROADCASTI32X4 ·turn(SB), Z31
 	VMOVDQU32 (64*0)(DI), Z16
 	VMOVDQU32 (64*1)(DI), Z17
 	VMOVDQU32 (64*2)(DI), Z18
@@ -219,8 +188,3 @@ TEXT ·hashes16(SB), NOSPLIT, $0-16
 	HALF(3, 16, X23, Z23)
 	VZEROUPPER
 	RET
-
-// Words are big endian.
-DATA turn<>+0(SB)/8, $0x0405060700010203
-DATA turn<>+8(SB)/8, $0x0c0d0e0f08090a0b
-GLOBL turn<>(SB), RODATA|NOPTR, $16

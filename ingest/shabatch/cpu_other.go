@@ -1,0 +1,16 @@
+//go:build !amd64
+
+package shabatch
+
+// None of the functions below can be used.
+const (
+	hasPairs = false
+	hasWide  = false
+)
+
+const notHere = "shabatch: not made for this processor"
+
+func blocks256x2(ha, hb *[8]uint32, pa, pb *byte, n int)       { panic(notHere) }
+func blocks256x16(h *[8][width]uint32, p *[width]*byte, n int) { panic(notHere) }
+func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int)   { panic(notHere) }
+func hashes16(dst *[width]Hash, h *[8][width]uint32)           { panic(notHere) }
