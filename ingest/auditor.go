@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,19 +53,32 @@ func newAuditor(a *Appliance) *auditor {
 	return &auditor{a: a, counted: map[uint64]uint64{}, bad: map[ctlog.Hash][]SpanStatus{}, verdicts: map[ctlog.Hash]*Verdict{}}
 }
 
-// run makes rounds until ctx ends.
+// run makes rounds until ctx ends. The logs take their turns over the whole
+// interval, at most a minute after each other: sixty of them at once keep the
+// store busy for seconds.
 func (u *auditor) run(ctx context.Context) error {
-	wait := min(u.a.c.AuditInterval, time.Minute)
-	for sleep(ctx, wait/2+rand.N(wait)) {
-		wait = u.a.c.AuditInterval
-		for _, f := range u.a.following() {
-			u.round(ctx, f)
-			if ctx.Err() != nil {
+	for {
+		logs := u.a.following()
+		turn := max(min(u.a.c.AuditInterval/time.Duration(max(len(logs), 1)), time.Minute), 1)
+		for _, f := range logs {
+			if !sleep(ctx, turn/2+rand.N(turn)) {
+				return nil
+			}
+			if !slices.Contains(u.a.following(), f) {
+				continue // replaced, or left out, meanwhile
+			}
+			if u.round(ctx, f); ctx.Err() != nil {
 				return nil
 			}
 		}
+		rest := turn
+		if len(logs) > 0 {
+			rest = max(u.a.c.AuditInterval-time.Duration(len(logs))*turn, 1)
+		}
+		if !sleep(ctx, rest/2+rand.N(rest)) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // round audits one log once.

@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"ctappliance/ingest/ctlog/ctlogtest"
 )
@@ -50,6 +52,55 @@ func TestAuditorRounds(t *testing.T) {
 		}
 	}
 	t.Errorf("not found: %+v", a.auditor.verdict(f.info.ID))
+}
+
+// The audits of many logs are spread over the interval, and a log that is left
+// out is not audited any more.
+func TestAuditorTakesTurns(t *testing.T) {
+	bubble(t, "turns", func(t *testing.T) {
+		const n = 12
+		var logs []*testLog
+		var all []Follow
+		for i := range n {
+			l, err := ctlogtest.New(ctlogtest.Options{Kind: ctlogtest.Static, Size: 300, Seed: uint64(i), Name: fmt.Sprint("log-", i), PageSize: 50})
+			if err != nil {
+				t.Fatal(err)
+			}
+			logs = append(logs, dial(t, l))
+			all = append(all, tailOf(logs[i]))
+		}
+		sink := newMemSink()
+		c := tailConfig(t, sink, logs...)
+		c.AuditInterval = 6 * time.Minute
+		a := follow(t, c, sink)
+		defer a.end()
+		began := time.Now()
+		var at []time.Time
+		for time.Since(began) < c.AuditInterval*3/2+time.Minute {
+			time.Sleep(time.Second)
+			for _, l := range a.Status().Logs {
+				if l.Audit != nil && time.Since(l.Audit.At) < time.Second {
+					at = append(at, l.Audit.At)
+				}
+			}
+		}
+		if len(at) < n {
+			t.Errorf("%d audits of %d logs in one and a half intervals", len(at), n)
+		}
+		for i := 1; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap < c.AuditInterval/n/2 {
+				t.Errorf("audit %d came %v after the one before", i, gap)
+			}
+		}
+		a.set(all[:1]...)
+		left := time.Now()
+		time.Sleep(2 * c.AuditInterval)
+		for _, l := range logs[1:] {
+			if v := a.auditor.verdict(l.client.Info().ID); v != nil && v.At.After(left) {
+				t.Errorf("%s was audited %v after it was left out", l.client.Info().Name, v.At.Sub(left))
+			}
+		}
+	})
 }
 
 // Rows whose certificates are gone are found, and get them again from the log.
