@@ -21,6 +21,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
 )
@@ -158,8 +159,8 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 	}
 	for _, known := range c.Logs {
 		if withSlash(known.URL) == withSlash(l.URL) || known.Name != "" && known.Name == l.URL {
-			l.URL, l.Name, l.Operator = known.URL, first(l.Name, known.Name), known.Operator
-			l.Key, l.SubmissionURL = first(l.Key, known.Key), first(l.SubmissionURL, known.SubmissionURL)
+			l.URL, l.Name, l.Operator = known.URL, plain.First(l.Name, known.Name), known.Operator
+			l.Key, l.SubmissionURL = plain.First(l.Key, known.Key), plain.First(l.SubmissionURL, known.SubmissionURL)
 			if l.Kind == "auto" {
 				l.Kind = known.Kind
 			}
@@ -171,7 +172,7 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 			return err
 		}
 		if known == nil {
-			return usagef("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", quote(l.URL))
+			return usagef("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", plain.Quote(l.URL))
 		}
 		info, err := findListed(known, l.URL)
 		if err != nil {
@@ -234,7 +235,7 @@ func (c *Config) handOver(ctx context.Context, info ctlog.Info, start, end uint6
 			return show.last
 		}
 		if halted := haltOf(&st, info); halted != "" {
-			failed = fmt.Errorf("%s was halted: %s", printable(info.Name), printable(halted))
+			failed = fmt.Errorf("%s was halted: %s", plain.Printable(info.Name), plain.Printable(halted))
 			stop()
 		}
 		if delivered, _, verified := within(&st, info, start, end); delivered >= end-start && verified >= end-start {
@@ -284,7 +285,7 @@ func newProgress(out, err io.Writer, name string, start, end uint64) *progress {
 	p := &progress{out: out, err: err, name: name, start: start, end: end, began: time.Now()}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		p.bar = progressbar.NewOptions64(int64(min(end-start, math.MaxInt64)), progressbar.OptionSetWriter(err),
-			progressbar.OptionSetDescription(printable(name)), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetDescription(plain.Printable(name)), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString("entries"), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),
 			progressbar.OptionThrottle(200*time.Millisecond))
 	}
@@ -343,18 +344,18 @@ func (p *progress) watch(ctx context.Context, info ctlog.Info, status func() ing
 		if rate > 0 {
 			eta = time.Duration(float64(p.end-p.start-delivered) / rate * float64(time.Second)).Round(time.Second).String()
 		}
-		fmt.Fprintf(p.err, "%s: %d of %d delivered (%.1f %%), %d fetched, %.0f entries/s, ETA %s%s\n", printable(p.name), delivered, p.end-p.start,
+		fmt.Fprintf(p.err, "%s: %d of %d delivered (%.1f %%), %d fetched, %.0f entries/s, ETA %s%s\n", plain.Printable(p.name), delivered, p.end-p.start,
 			100*float64(delivered)/float64(p.end-p.start), fetched, rate, eta, trouble(&p.last))
 	}
 }
 
 func trouble(st *ingest.Status) string {
 	if st.Delivery.Trouble != "" {
-		return "; waiting: " + printable(st.Delivery.Trouble)
+		return "; waiting: " + plain.Printable(st.Delivery.Trouble)
 	}
 	for _, l := range st.Logs {
 		if l.LastError != "" && time.Since(l.ErrorAt) < 30*time.Second {
-			return "; last error: " + printable(l.LastError)
+			return "; last error: " + plain.Printable(l.LastError)
 		}
 	}
 	return ""
@@ -375,8 +376,8 @@ func (p *progress) finish() {
 		fmt.Fprintln(p.err)
 	}
 	if p.first >= p.end-p.start {
-		fmt.Fprintf(p.out, "%s: entries [%d,%d) were delivered and verified before: %d rows\n", printable(p.name), p.start, p.end, p.end-p.start)
+		fmt.Fprintf(p.out, "%s: entries [%d,%d) were delivered and verified before: %d rows\n", plain.Printable(p.name), p.start, p.end, p.end-p.start)
 		return
 	}
-	fmt.Fprintf(p.out, "%s: entries [%d,%d) delivered and verified: %d rows in %v\n", printable(p.name), p.start, p.end, p.end-p.start, time.Since(p.began).Round(100*time.Millisecond))
+	fmt.Fprintf(p.out, "%s: entries [%d,%d) delivered and verified: %d rows in %v\n", plain.Printable(p.name), p.start, p.end, p.end-p.start, time.Since(p.began).Round(100*time.Millisecond))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/internal/durable"
@@ -53,7 +54,7 @@ func (c *Config) check(ctx context.Context, out io.Writer) error {
 			return
 		}
 		bad++
-		fmt.Fprintf(out, "FAIL  %s: %s\n", what, printable(err.Error()))
+		fmt.Fprintf(out, "FAIL  %s: %s\n", what, plain.Printable(err.Error()))
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintf(out, "warn  %s\n", w)
@@ -102,7 +103,7 @@ func (c *Config) askLists(ctx context.Context, say func(what string, err error, 
 		}
 		failed := lists.Refresh(ctx)
 		for _, s := range listStatuses(lists, nil) {
-			what := fmt.Sprintf("list %s (%s)", s.Name, quotePath(s.From))
+			what := fmt.Sprintf("list %s (%s)", s.Name, plain.QuotePath(s.From))
 			if s.Error != "" {
 				say(what, errors.New(s.Error), "")
 				continue
@@ -111,7 +112,7 @@ func (c *Config) askLists(ctx context.Context, say func(what string, err error, 
 			if s.Signed {
 				signed = "signature verified"
 			}
-			say(what, nil, strings.TrimSpace(fmt.Sprintf("%d logs, version %s, %s", s.Logs, printable(first(s.Version, "unknown")), signed)))
+			say(what, nil, strings.TrimSpace(fmt.Sprintf("%d logs, version %s, %s", s.Logs, plain.Printable(plain.First(s.Version, "unknown")), signed)))
 		}
 		if len(lists.Logs()) == 0 {
 			kept, err := c.openLists(filepath.Join(c.DataDir, listsDir), out)
@@ -165,7 +166,7 @@ func (c *Config) askHeads(ctx context.Context, choices []choice) []asked {
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i, ch := range ask {
-		out[i].what = fmt.Sprintf("log %s (%v)", printable(ch.Info.Name), ch.Info.Kind)
+		out[i].what = fmt.Sprintf("log %s (%v)", plain.Printable(ch.Info.Name), ch.Info.Kind)
 		g.Go(func() error {
 			client, _, err := h.client(ch.Info, ch.Access)
 			if err != nil {
@@ -211,7 +212,7 @@ func (c *Config) checkDataDir() (good string, err error) {
 		return "", err
 	}
 	if _, err := readStatus(context.Background(), c.DataDir); err == nil {
-		return size(free) + " free, an appliance has worked here", nil
+		return plain.Bytes(free) + " free, an appliance has worked here", nil
 	}
-	return size(free) + " free", nil
+	return plain.Bytes(free) + " free", nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/schema"
 	"ctappliance/store"
 	"ctappliance/store/engine"
@@ -46,7 +47,7 @@ func engineAction(c *cli.Context) error {
 	}
 	for _, word := range c.Args().Tail() {
 		if strings.HasPrefix(word, "--") {
-			return usagef("flags go before the statement: 'ctappliance engine %s … \"SELECT …\"'", printable(word))
+			return usagef("flags go before the statement: 'ctappliance engine %s … \"SELECT …\"'", plain.Printable(word))
 		}
 	}
 	cfg.quiet()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -187,9 +188,9 @@ func (c *Config) listsForTable(ctx context.Context, out *slog.Logger, refresh bo
 	}
 	switch n := len(lists.Logs()); {
 	case failed != nil && n > 0 && refresh:
-		return nil, fmt.Errorf("%s; without --refresh the last good lists are shown", oneLine(failed))
+		return nil, fmt.Errorf("%s; without --refresh the last good lists are shown", plain.OneLine(failed))
 	case failed == nil && n == 0 && !fetch:
-		return nil, fmt.Errorf("no list was ever fetched into %s; 'ctappliance logs --refresh' fetches them", quotePath(c.DataDir))
+		return nil, fmt.Errorf("no list was ever fetched into %s; 'ctappliance logs --refresh' fetches them", plain.QuotePath(c.DataDir))
 	case n == 0:
 		return nil, errNoList(failed)
 	}
@@ -212,11 +213,11 @@ func (t *logTable) keepFollowed() {
 // print writes the table for people, in so many columns; 0 is as many as it
 // takes.
 func (t *logTable) print(out io.Writer, now time.Time, width int) error {
-	table := textTable{heads: []string{"log", "operator", "kind", "state", "interval", "followed"}}
+	table := plain.Table{Heads: []string{"log", "operator", "kind", "state", "interval", "followed"}}
 	if t.Running {
-		table.heads = append(table.heads, "head", "behind", "lag")
+		table.Heads = append(table.Heads, "head", "behind", "lag")
 	}
-	table.heads = append(table.heads, "why", "url")
+	table.Heads = append(table.Heads, "why", "url")
 	for _, l := range t.Logs {
 		followed := "no"
 		if l.Follow {
@@ -237,14 +238,14 @@ func (t *logTable) print(out io.Writer, now time.Time, width int) error {
 			}
 			row = append(row, head, behind, late)
 		}
-		table.rows = append(table.rows, printableAll(append(row, l.Why, l.URL)))
+		table.Rows = append(table.Rows, plain.PrintableAll(append(row, l.Why, l.URL)))
 	}
 	whole := true
 	if width > 0 {
-		whole = table.fit(max(width, leastLogs), []narrowing{
-			{head: "url"}, {head: "operator"}, {head: "why", least: 30}, {head: "interval"}, {head: "log", least: 24, ends: true}, {head: "state"}, {head: "why", least: 12}})
+		whole = table.Fit(max(width, leastLogs), []plain.Narrowing{
+			{Head: "url"}, {Head: "operator"}, {Head: "why", Least: 30}, {Head: "interval"}, {Head: "log", Least: 24, Ends: true}, {Head: "state"}, {Head: "why", Least: 12}})
 	}
-	if err := table.print(out); err != nil {
+	if err := table.Print(out); err != nil {
 		return err
 	}
 	if len(t.Logs) == 0 {
@@ -257,7 +258,7 @@ func (t *logTable) print(out io.Writer, now time.Time, width int) error {
 		fmt.Fprintf(out, "\n%d other logs are known; --all shows them, and why they are not followed\n", t.Others)
 	}
 	for _, rule := range t.Unused {
-		fmt.Fprintf(out, "\nno log meets the rule: %s\n", printable(rule))
+		fmt.Fprintf(out, "\nno log meets the rule: %s\n", plain.Printable(rule))
 	}
 	if len(t.Lists) > 0 {
 		fmt.Fprintln(out)
@@ -273,13 +274,13 @@ func (s listStatus) line(now time.Time) string {
 	if s.Read.IsZero() {
 		text := fmt.Sprintf("list %s: never read", s.Name)
 		if s.Error != "" {
-			text += ": " + printable(s.Error)
+			text += ": " + plain.Printable(s.Error)
 		}
 		return text
 	}
 	text := fmt.Sprintf("list %s: %d logs, %d followed", s.Name, s.Logs, s.Followed)
 	if s.Version != "" {
-		text += ", version " + printable(s.Version)
+		text += ", version " + plain.Printable(s.Version)
 	}
 	if !s.At.IsZero() {
 		text += " of " + s.At.UTC().Format(time.DateOnly)
@@ -291,7 +292,7 @@ func (s listStatus) line(now time.Time) string {
 		text += ", not signed"
 	}
 	if s.Error != "" {
-		text += "; last attempt failed: " + printable(s.Error)
+		text += "; last attempt failed: " + plain.Printable(s.Error)
 	}
 	return text
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ctappliance/checkpoint"
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/wal"
 )
@@ -59,7 +60,7 @@ func statusCommand() *cli.Command {
 			st, err := read(c.Context)
 			if err != nil {
 				if c.Bool("check") {
-					fmt.Fprintln(c.App.Writer, "CRITICAL:", onScreen(err.Error()))
+					fmt.Fprintln(c.App.Writer, "CRITICAL:", plain.OnScreen(err.Error()))
 					return exitError(2)
 				}
 				return err
@@ -96,7 +97,7 @@ func onlyLogs(st *applianceStatus, names []string) error {
 		return !keep
 	})
 	if i := slices.Index(used, false); i >= 0 {
-		return usagef("--log: no log that is followed is called %s; 'ctappliance status' lists them", quote(names[i]))
+		return usagef("--log: no log that is followed is called %s; 'ctappliance status' lists them", plain.Quote(names[i]))
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 		return nil, err
 	}
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory; point --data-dir at the directory of an appliance", quotePath(dir))
+		return nil, fmt.Errorf("%s is not a directory; point --data-dir at the directory of an appliance", plain.QuotePath(dir))
 	}
 	db, err := checkpoint.OpenReadOnly(dir)
 	switch {
@@ -158,7 +159,7 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 			i = len(st.Logs)
 			logs[s.Log] = i
 			h := state.Heads[s.Log]
-			st.Logs = append(st.Logs, ingest.LogStatus{Name: first(h.Name, "log "+hex.EncodeToString(s.Log[:4])), ID: hex.EncodeToString(s.Log[:]),
+			st.Logs = append(st.Logs, ingest.LogStatus{Name: plain.First(h.Name, "log "+hex.EncodeToString(s.Log[:4])), ID: hex.EncodeToString(s.Log[:]),
 				Kind: h.Kind, URL: h.URL, Head: h.Size, HeadTime: h.Timestamp, State: "stopped", ETA: -1, Lag: -1})
 		}
 		l := &st.Logs[i]

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
 
@@ -68,7 +69,7 @@ func thresholdsOf(c *cli.Context) (thresholds, error) {
 	var bytes Size
 	if t.diskLasts, err = parseTime(disk); err != nil {
 		if bytes.UnmarshalText([]byte(disk)) != nil {
-			return t, wrong("min-disk", fmt.Errorf("%s is neither a time such as 3d nor a size such as 20GiB", quote(disk)))
+			return t, wrong("min-disk", fmt.Errorf("%s is neither a time such as 3d nor a size such as 20GiB", plain.Quote(disk)))
 		}
 		t.diskFree = int64(bytes)
 	}
@@ -93,7 +94,7 @@ func parseShare(s string) (float64, error) {
 		v /= 100
 	}
 	if err != nil || !(v >= 0 && v <= 1) {
-		return 0, fmt.Errorf("%s is not a share between 0%% and 100%%", quote(s))
+		return 0, fmt.Errorf("%s is not a share between 0%% and 100%%", plain.Quote(s))
 	}
 	return v, nil
 }
@@ -107,7 +108,7 @@ func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, l
 	if !st.Running {
 		bad("the appliance is not running")
 	}
-	critical = append(critical, printableAll(st.Alarms)...)
+	critical = append(critical, plain.PrintableAll(st.Alarms)...)
 	var delivered, waiting uint64
 	var lag float64
 	for i := range st.Logs {
@@ -121,30 +122,30 @@ func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, l
 		bad("the audit counts %d entries missing, %d doubled", all.Missing, all.Doubled)
 	}
 	if st.Delivery.Trouble != "" {
-		warn("delivery waits: %s", printable(st.Delivery.Trouble))
+		warn("delivery waits: %s", plain.Printable(st.Delivery.Trouble))
 	}
 	if st.WAL.Stalled != "" {
-		warn("WAL waits: %s", printable(st.WAL.Stalled))
+		warn("WAL waits: %s", plain.Printable(st.WAL.Stalled))
 	}
 	if st.Running && st.Engine != nil && st.Engine.PID == 0 {
 		warn("the engine is %s", st.Engine.State)
 	}
 	if st.WAL.Budget > 0 && t.wal > 0 && float64(st.WAL.Bytes) > t.wal*float64(st.WAL.Budget) {
-		warn("the WAL takes %s of its budget", share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)))
+		warn("the WAL takes %s of its budget", plain.Share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)))
 	}
 	if st.Running && st.WAL.Undelivered > 0 && t.age > 0 {
 		since := ago(now, latest(st.Delivery.Last, st.Since))
 		if since > t.age.Seconds() {
-			warn("nothing delivered for %s", brief(since))
+			warn("nothing delivered for %s", plain.Brief(since))
 		} else if st.Oldest > t.age.Seconds() {
-			warn("the oldest undelivered entry waits for %s", brief(st.Oldest))
+			warn("the oldest undelivered entry waits for %s", plain.Brief(st.Oldest))
 		}
 	}
 	switch d := &st.Disk; {
 	case t.diskFree > 0 && d.Size > 0 && d.Free < t.diskFree:
-		warn("%s of disk free", size(d.Free))
+		warn("%s of disk free", plain.Bytes(d.Free))
 	case t.diskLasts > 0 && d.Lasts >= 0 && d.Window >= shortWindow.Seconds() && d.Lasts < t.diskLasts.Seconds():
-		warn("the disk is full in %s at its present growth", brief(d.Lasts))
+		warn("the disk is full in %s at its present growth", plain.Brief(d.Lasts))
 	}
 	figures := fmt.Sprintf("%d logs, %d entries delivered, %d behind", len(st.Logs), delivered, waiting)
 	perf := fmt.Sprintf(" | logs=%d delivered=%dc behind=%d lag=%.0fs wal=%dB", len(st.Logs), delivered, waiting, lag, st.WAL.Bytes)
@@ -162,29 +163,29 @@ func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, l
 	default:
 		line = "OK: " + figures
 	}
-	return level, strings.ReplaceAll(onScreen(line), "|", "/") + perf
+	return level, strings.ReplaceAll(plain.OnScreen(line), "|", "/") + perf
 }
 
 // checkLog judges one log: of what is wrong with it, the worst.
 func (t *thresholds) checkLog(l *ingest.LogStatus, r recentStatus, now time.Time, bad, warn func(string, ...any)) {
 	if l.Halted != "" {
-		bad("%s is halted: %s", printable(l.Name), printable(l.Halted))
+		bad("%s is halted: %s", plain.Printable(l.Name), plain.Printable(l.Halted))
 		return
 	}
 	if l.Risk != "" {
-		warn("%s may lose entries for good: %s", printable(l.Name), printable(l.Risk))
+		warn("%s may lose entries for good: %s", plain.Printable(l.Name), plain.Printable(l.Risk))
 	}
 	switch since := l.Heads.BehindSince; {
 	case away(l, now):
-		warn("%s does not answer: %s", printable(l.Name), printable(l.LastError))
+		warn("%s does not answer: %s", plain.Printable(l.Name), plain.Printable(l.LastError))
 	case !since.IsZero() && now.Sub(since) > time.Hour:
-		warn("%s shows smaller heads than it signed before, for %s", printable(l.Name), brief(ago(now, since)))
+		warn("%s shows smaller heads than it signed before, for %s", plain.Printable(l.Name), plain.Brief(ago(now, since)))
 	case t.behind > 0 && behind(l) > t.behind:
-		warn("%s is %d entries behind", printable(l.Name), behind(l))
+		warn("%s is %d entries behind", plain.Printable(l.Name), behind(l))
 	case t.lag > 0 && behind(l) > 0 && l.Lag > t.lag.Seconds():
-		warn("%s lags by %s", printable(l.Name), brief(l.Lag))
+		warn("%s lags by %s", plain.Printable(l.Name), plain.Brief(l.Lag))
 	case t.refused > 0 && r.Requests >= fewRequests && float64(r.Refusals) > t.refused*float64(r.Requests):
-		warn("%s refuses %s of the requests", printable(l.Name), share(r.Refusals, r.Requests))
+		warn("%s refuses %s of the requests", plain.Printable(l.Name), plain.Share(r.Refusals, r.Requests))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
 
@@ -77,7 +78,7 @@ type screenLine struct {
 }
 
 func (s *screen) add(sh shade, format string, args ...any) {
-	s.lines = append(s.lines, screenLine{onScreen(fmt.Sprintf(format, args...)), sh})
+	s.lines = append(s.lines, screenLine{plain.OnScreen(fmt.Sprintf(format, args...)), sh})
 }
 
 // print writes the lines; before each end of line it writes eol.
@@ -118,7 +119,7 @@ func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
 		s.add(unshaded, "and %d more logs with errors; --json has all", more)
 	}
 	for _, a := range st.Alarms {
-		s.add(red, "ALARM %s", printable(a))
+		s.add(red, "ALARM %s", plain.Printable(a))
 	}
 	return s
 }
@@ -162,43 +163,43 @@ func (s *screen) head(st *applianceStatus, now time.Time) {
 		if n := len(st.Alarms); n > 0 {
 			alarms, sh = fmt.Sprintf("; ALARMS: %d, see below", n), red
 		}
-		s.add(sh, "running   pid %d, since %s (%s); %s%s", st.PID, st.Since.In(now.Location()).Format("2006-01-02 15:04:05"), brief(ago(now, st.Since)), states(st.Logs, now), alarms)
+		s.add(sh, "running   pid %d, since %s (%s); %s%s", st.PID, st.Since.In(now.Location()).Format("2006-01-02 15:04:05"), plain.Brief(ago(now, st.Since)), states(st.Logs, now), alarms)
 	} else {
 		s.add(yellow, "stopped   figures as of the last flush; %s", states(st.Logs, now))
 	}
-	line, sh := fmt.Sprintf("wal       %s in %d segments", size(st.WAL.Bytes), st.WAL.Segments), unshaded
+	line, sh := fmt.Sprintf("wal       %s in %d segments", plain.Bytes(st.WAL.Bytes), st.WAL.Segments), unshaded
 	if st.WAL.Budget > 0 {
-		line += fmt.Sprintf(", %s of its budget of %s", share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)), size(st.WAL.Budget))
+		line += fmt.Sprintf(", %s of its budget of %s", plain.Share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)), plain.Bytes(st.WAL.Budget))
 	}
 	if st.Running {
-		line += fmt.Sprintf("; %s records undelivered", count(st.WAL.Undelivered))
+		line += fmt.Sprintf("; %s records undelivered", plain.Count(st.WAL.Undelivered))
 		if st.WAL.Undelivered > 0 && st.Oldest >= 0 {
-			line += fmt.Sprintf(", the oldest for %s", brief(st.Oldest))
+			line += fmt.Sprintf(", the oldest for %s", plain.Brief(st.Oldest))
 		}
 	}
 	if st.WAL.Stalled != "" {
-		line, sh = line+", FETCHING WAITS: "+printable(st.WAL.Stalled), red
+		line, sh = line+", FETCHING WAITS: "+plain.Printable(st.WAL.Stalled), red
 	}
 	s.add(sh, "%s", line)
 	if st.Running {
-		line, sh = fmt.Sprintf("delivery  %s rows since start, %s/s", count(st.Delivery.Rows), perSecond(st.Delivery.Rate)), unshaded
+		line, sh = fmt.Sprintf("delivery  %s rows since start, %s/s", plain.Count(st.Delivery.Rows), plain.PerSecond(st.Delivery.Rate)), unshaded
 		if !st.Delivery.Last.IsZero() {
-			line += fmt.Sprintf(", last %s ago", brief(ago(now, st.Delivery.Last)))
+			line += fmt.Sprintf(", last %s ago", plain.Brief(ago(now, st.Delivery.Last)))
 		}
 		if st.Delivery.InsertErrors > 0 {
-			line += fmt.Sprintf(", %s insert errors, %s rows inserted again", count(st.Delivery.InsertErrors), count(st.Delivery.Reinserted))
+			line += fmt.Sprintf(", %s insert errors, %s rows inserted again", plain.Count(st.Delivery.InsertErrors), plain.Count(st.Delivery.Reinserted))
 		}
 		if st.Delivery.Trouble != "" {
-			line, sh = line+", WAITS: "+printable(st.Delivery.Trouble), red
+			line, sh = line+", WAITS: "+plain.Printable(st.Delivery.Trouble), red
 		}
 		s.add(sh, "%s", line)
 	}
 	s.store(st)
 	s.disk(&st.Disk)
 	if m := st.Memory; m.Appliance > 0 {
-		line = "memory    " + size(m.Appliance)
+		line = "memory    " + plain.Bytes(m.Appliance)
 		if m.Engine > 0 {
-			line += fmt.Sprintf(", and %s of the engine", size(m.Engine))
+			line += fmt.Sprintf(", and %s of the engine", plain.Bytes(m.Engine))
 		}
 		s.add(unshaded, "%s", line)
 	}
@@ -235,7 +236,7 @@ func states(logs []ingest.LogStatus, now time.Time) string {
 		if i == 0 {
 			sep = ": "
 		}
-		line += fmt.Sprintf("%s%d %s", sep, groups[name].n, printable(name))
+		line += fmt.Sprintf("%s%d %s", sep, groups[name].n, plain.Printable(name))
 	}
 	return line
 }
@@ -245,7 +246,7 @@ func (s *screen) store(st *applianceStatus) {
 	if e == nil {
 		return
 	}
-	line, sh := fmt.Sprintf("store     embedded engine %s, %s at %s", printable(e.Version), e.State, printable(e.URL)), unshaded
+	line, sh := fmt.Sprintf("store     embedded engine %s, %s at %s", plain.Printable(e.Version), e.State, plain.Printable(e.URL)), unshaded
 	if e.PID != 0 {
 		line += fmt.Sprintf(", pid %d", e.PID)
 	} else {
@@ -254,7 +255,7 @@ func (s *screen) store(st *applianceStatus) {
 	if e.Restarts > 0 {
 		line += fmt.Sprintf(", restarts: %d", e.Restarts)
 		if e.LastError != "" {
-			line += ", the last because of " + printable(e.LastError)
+			line += ", the last because of " + plain.Printable(e.LastError)
 		}
 	}
 	s.add(sh, "%s", line)
@@ -267,14 +268,14 @@ func (s *screen) disk(d *diskStatus) {
 	if d.Size == 0 {
 		return
 	}
-	line, sh := fmt.Sprintf("disk      %s of %s free", size(d.Free), size(d.Size)), unshaded
+	line, sh := fmt.Sprintf("disk      %s of %s free", plain.Bytes(d.Free), plain.Bytes(d.Size)), unshaded
 	switch {
 	case d.Window == 0:
 		line += ", how long it lasts is not known yet"
 	case d.Lasts < 0:
-		line += fmt.Sprintf(", did not shrink in the last %s", brief(d.Window))
+		line += fmt.Sprintf(", did not shrink in the last %s", plain.Brief(d.Window))
 	default:
-		line += fmt.Sprintf(", shrinks by %s a day (seen over %s): lasts %s", size(int64(min(d.Growth*86400, 1<<62))), brief(d.Window), brief(d.Lasts))
+		line += fmt.Sprintf(", shrinks by %s a day (seen over %s): lasts %s", plain.Bytes(int64(min(d.Growth*86400, 1<<62))), plain.Brief(d.Window), plain.Brief(d.Lasts))
 		if d.Lasts < defaultThresholds().diskLasts.Seconds() && d.Window >= shortWindow.Seconds() {
 			sh = yellow
 		}
@@ -283,9 +284,9 @@ func (s *screen) disk(d *diskStatus) {
 }
 
 func (s *screen) list(l *listStatus, now time.Time) {
-	line, sh := "list      "+printable(first(l.Name, l.From)), unshaded
+	line, sh := "list      "+plain.Printable(plain.First(l.Name, l.From)), unshaded
 	if l.Version != "" {
-		line += " " + printable(l.Version)
+		line += " " + plain.Printable(l.Version)
 	}
 	if !l.At.IsZero() {
 		line += " of " + l.At.UTC().Format(time.DateOnly)
@@ -294,11 +295,11 @@ func (s *screen) list(l *listStatus, now time.Time) {
 		line += ", signed"
 	}
 	if !l.Read.IsZero() {
-		line += fmt.Sprintf(", read %s ago", brief(ago(now, l.Read)))
+		line += fmt.Sprintf(", read %s ago", plain.Brief(ago(now, l.Read)))
 	}
 	line += fmt.Sprintf(": %d of %d logs followed", l.Followed, l.Logs)
 	if l.Error != "" {
-		line, sh = line+"; NOT REFRESHED: "+printable(l.Error), yellow
+		line, sh = line+"; NOT REFRESHED: "+plain.Printable(l.Error), yellow
 	}
 	s.add(sh, "%s", line)
 }
@@ -322,12 +323,12 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 			r = recentStatus{l.Pace.Requests, l.Pace.Refusals}
 		}
 		recent.Requests, recent.Refusals = recent.Requests+r.Requests, recent.Refusals+r.Refusals
-		left := brief(l.ETA)
+		left := plain.Brief(l.ETA)
 		if l.ETA == 0 {
 			left = "now"
 		}
-		rows = append(rows, []string{"", printable(l.Kind), printable(l.State), count(l.Head), count(l.Verified), count(l.Delivered), count(behind(l)),
-			brief(l.Lag), perSecond(l.Rate), left, limit(l), share(r.Refusals, r.Requests), lastError(l, now)})
+		rows = append(rows, []string{"", plain.Printable(l.Kind), plain.Printable(l.State), plain.Count(l.Head), plain.Count(l.Verified), plain.Count(l.Delivered), plain.Count(behind(l)),
+			plain.Brief(l.Lag), plain.PerSecond(l.Rate), left, limit(l), plain.Share(r.Refusals, r.Requests), lastError(l, now)})
 		total.Head += l.Head
 		total.Verified += l.Verified
 		total.Delivered += l.Delivered
@@ -341,18 +342,18 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		}
 	}
 	if len(logs) > 1 {
-		left := brief(total.ETA)
+		left := plain.Brief(total.ETA)
 		if total.ETA == 0 {
 			left = "now"
 		} else if math.IsInf(total.ETA, 1) {
 			left = "?"
 		}
-		lag := brief(total.Lag)
+		lag := plain.Brief(total.Lag)
 		if unknown {
 			lag = "?"
 		}
-		rows = append(rows, []string{"", "", "", count(total.Head), count(total.Verified), count(total.Delivered), count(behind(&total)),
-			lag, perSecond(total.Rate), left, "", share(recent.Refusals, recent.Requests), ""})
+		rows = append(rows, []string{"", "", "", plain.Count(total.Head), plain.Count(total.Verified), plain.Count(total.Delivered), plain.Count(behind(&total)),
+			lag, plain.PerSecond(total.Rate), left, "", plain.Share(recent.Refusals, recent.Requests), ""})
 	}
 	widths := make([]int, last)
 	rest, gap := width, 2
@@ -388,7 +389,7 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		rows[i+1][names] = n
 	}
 	if len(logs) > 1 {
-		rows[len(rows)-1][names] = cut(fmt.Sprintf("all %d", len(logs)), widths[names])
+		rows[len(rows)-1][names] = plain.Cut(fmt.Sprintf("all %d", len(logs)), widths[names])
 	}
 	for i, row := range rows {
 		var b strings.Builder
@@ -403,7 +404,7 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 			fmt.Fprintf(&b, format, widths[c], row[c])
 		}
 		if withErrors && row[last] != "" {
-			b.WriteString(strings.Repeat(" ", gap) + cut(row[last], rest))
+			b.WriteString(strings.Repeat(" ", gap) + plain.Cut(row[last], rest))
 		}
 		sh := unshaded
 		switch {
@@ -434,22 +435,22 @@ func limit(l *ingest.LogStatus) string {
 	case l.Pace == nil:
 		return "-"
 	case l.Pace.Limit > 0:
-		return perSecond(l.Pace.Limit)
+		return plain.PerSecond(l.Pace.Limit)
 	case l.Pace.Startup:
 		return "none"
 	}
-	return perSecond(l.Pace.Rate)
+	return plain.PerSecond(l.Pace.Rate)
 }
 
 // lastError is what went wrong with a log lately, in few words.
 func lastError(l *ingest.LogStatus, now time.Time) string {
 	switch {
 	case l.Halted != "":
-		return printable(l.Halted)
+		return plain.Printable(l.Halted)
 	case l.LastError != "" && (l.State == "retrying" || ago(now, l.ErrorAt) < 3600):
-		return brief(ago(now, l.ErrorAt)) + " ago: " + printable(l.LastError)
+		return plain.Brief(ago(now, l.ErrorAt)) + " ago: " + plain.Printable(l.LastError)
 	case l.Pace != nil && l.Pace.Frozen > time.Second:
-		return "refused, asked again in " + brief(l.Pace.Frozen.Seconds())
+		return "refused, asked again in " + plain.Brief(l.Pace.Frozen.Seconds())
 	}
 	return ""
 }
@@ -459,17 +460,17 @@ func (s *screen) words(logs []ingest.LogStatus, now time.Time) {
 	for i := range logs {
 		l := &logs[i]
 		if l.Halted != "" {
-			s.add(red, "HALTED %s: %s", printable(l.Name), printable(l.Halted))
+			s.add(red, "HALTED %s: %s", plain.Printable(l.Name), plain.Printable(l.Halted))
 			if l.Evidence != "" {
-				s.add(unshaded, "  what it sent is kept in %s; after looking at it, 'run --resume-halted' goes on", quotePath(l.Evidence))
+				s.add(unshaded, "  what it sent is kept in %s; after looking at it, 'run --resume-halted' goes on", plain.QuotePath(l.Evidence))
 			}
 			continue
 		}
 		if l.Risk != "" {
-			s.add(red, "RISK %s: %s", printable(l.Name), printable(l.Risk))
+			s.add(red, "RISK %s: %s", plain.Printable(l.Name), plain.Printable(l.Risk))
 		}
 		if since := l.Heads.BehindSince; !since.IsZero() {
-			s.add(yellow, "%s: shows smaller heads than it signed before, since %s", printable(l.Name), since.In(now.Location()).Format("2006-01-02 15:04:05"))
+			s.add(yellow, "%s: shows smaller heads than it signed before, since %s", plain.Printable(l.Name), since.In(now.Location()).Format("2006-01-02 15:04:05"))
 		}
 	}
 }
@@ -482,7 +483,7 @@ func setAside(st *applianceStatus) string {
 	}
 	first := ""
 	if len(st.Engine.Broken) > 0 {
-		first = ", " + printable(st.Engine.Broken[0]) + " first"
+		first = ", " + plain.Printable(st.Engine.Broken[0]) + " first"
 	}
 	return fmt.Sprintf("%d broken parts were set aside%s; 'ctappliance verify' says whether rows are missing, --repair fetches them again", st.Engine.SetAside, first)
 }
@@ -494,7 +495,7 @@ func verdict(logs []ingest.LogStatus) (all ingest.Verdict, audited int) {
 		if v == nil {
 			continue
 		}
-		all.Error = first(all.Error, v.Error)
+		all.Error = plain.First(all.Error, v.Error)
 		all.Problems = append(all.Problems, v.Problems...)
 		if v.At.IsZero() {
 			continue
@@ -520,10 +521,10 @@ func (s *screen) audit(st *applianceStatus) {
 		if all.Missing > 0 || all.Doubled > 0 {
 			sh = red
 		}
-		s.add(sh, "audit     %s entries of %d logs, %s missing, %s doubled, %s tiles fetched again; proven at %s", count(all.Entries), audited,
-			count(all.Missing), count(all.Doubled), strconv.Itoa(all.Tiles), all.At.UTC().Format(time.RFC3339))
+		s.add(sh, "audit     %s entries of %d logs, %s missing, %s doubled, %s tiles fetched again; proven at %s", plain.Count(all.Entries), audited,
+			plain.Count(all.Missing), plain.Count(all.Doubled), strconv.Itoa(all.Tiles), all.At.UTC().Format(time.RFC3339))
 		if mended := all.Found - min(all.Missing+all.Doubled, all.Found); mended > 0 {
-			s.add(unshaded, "          %s entries were missing or doubled since start and have been mended", count(mended))
+			s.add(unshaded, "          %s entries were missing or doubled since start and have been mended", plain.Count(mended))
 		}
 	}
 	for i, p := range all.Problems {
@@ -531,9 +532,9 @@ func (s *screen) audit(st *applianceStatus) {
 			s.add(yellow, "          and %d more; --json has all", len(all.Problems)-i)
 			break
 		}
-		s.add(yellow, "          %s", printable(p))
+		s.add(yellow, "          %s", plain.Printable(p))
 	}
 	if all.Error != "" {
-		s.add(yellow, "          could not be carried through: %s", printable(all.Error))
+		s.add(yellow, "          could not be carried through: %s", plain.Printable(all.Error))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // watchFlag is --watch and --watch=TIME.
@@ -38,7 +40,7 @@ func (w *watchFlag) Set(s string) error {
 		return err
 	}
 	if every < 100*time.Millisecond {
-		return fmt.Errorf("%s is too short; 100ms is the least", quote(s))
+		return fmt.Errorf("%s is too short; 100ms is the least", plain.Quote(s))
 	}
 	w.every = every
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/store"
@@ -100,14 +101,14 @@ func verify(c *cli.Context, cfg *Config) error {
 			l.Name = client.Info().Name
 		}
 		if !quiet {
-			audit.Progress = func(what string) { fmt.Fprintf(stderr(c), "\r\x1b[K%s: %s", printable(l.Name), what) }
+			audit.Progress = func(what string) { fmt.Fprintf(stderr(c), "\r\x1b[K%s: %s", plain.Printable(l.Name), what) }
 		}
 		found, err := audit.Run(ctx)
 		if !quiet {
 			fmt.Fprint(stderr(c), "\r\x1b[K")
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", printable(l.Name), err)
+			return fmt.Errorf("%s: %w", plain.Printable(l.Name), err)
 		}
 		f := logFindings{Log: l.Name, ID: l.ID, Findings: *found}
 		if clients[l.ID] == nil {
@@ -170,7 +171,7 @@ func (c *Config) repair(ctx *cli.Context, all []logFindings, follows []ingest.Fo
 			gaps += len(f.Gaps)
 		}
 		if len(f.Gaps) > 0 && f.NotAsked != "" {
-			return fmt.Errorf("%s: nothing was repaired: %s", printable(f.Log), f.NotAsked)
+			return fmt.Errorf("%s: nothing was repaired: %s", plain.Printable(f.Log), f.NotAsked)
 		}
 	}
 	if gaps == 0 {
@@ -211,7 +212,7 @@ func (c *Config) repairAlone(ctx *cli.Context, mend []ingest.Follow, gaps int) e
 
 func printFindings(c *cli.Context, f *logFindings) {
 	out := c.App.Writer
-	fmt.Fprintf(out, "%s: %d entries, %d rows, %d missing, %d doubled; %d subtree roots kept, %d lost\n", printable(f.Log), f.Entries, f.Rows, f.Missing, f.Doubled, f.Roots, f.RootsLost)
+	fmt.Fprintf(out, "%s: %d entries, %d rows, %d missing, %d doubled; %d subtree roots kept, %d lost\n", plain.Printable(f.Log), f.Entries, f.Rows, f.Missing, f.Doubled, f.Roots, f.RootsLost)
 	fmt.Fprintf(out, "  %d certificates looked up, %d not there\n", f.LookedUp, f.Orphans)
 	switch {
 	case f.NotAsked != "":
@@ -227,7 +228,7 @@ func printFindings(c *cli.Context, f *logFindings) {
 			fmt.Fprintf(out, "  and %d more\n", len(f.Problems)-i)
 			break
 		}
-		fmt.Fprintf(out, "  PROBLEM %s\n", printable(p))
+		fmt.Fprintf(out, "  PROBLEM %s\n", plain.Printable(p))
 	}
 }
 

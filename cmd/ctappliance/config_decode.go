@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // decoder lays a YAML tree over a configuration: the config file, or the text
@@ -53,7 +55,7 @@ func (d *decoder) walk(prefix, path string, keys []configKey, v reflect.Value, n
 			d.walk(prefix, key+".", keys, v, p.value, seen)
 			continue
 		}
-		if near := nearest(key, append(groupNames(keys), keyNames(keys)...)); near != "" {
+		if near := plain.Nearest(key, append(groupNames(keys), keyNames(keys)...)); near != "" {
 			d.fail(o.name, o, "there is no such key; did you mean %s?", near)
 		} else {
 			d.fail(o.name, o, "there is no such key; the keys here are %s", strings.Join(siblings(keys, path), ", "))
@@ -183,7 +185,7 @@ func (d *decoder) item(at string, o origin, keys []configKey, v reflect.Value, n
 		k, _, ok := findKey(keys, p.key)
 		switch {
 		case !ok:
-			if near := nearest(p.key, keyNames(keys)); near != "" {
+			if near := plain.Nearest(p.key, keyNames(keys)); near != "" {
 				d.fail(name, po, "there is no such key; did you mean %s?", near)
 			} else {
 				d.fail(name, po, "there is no such key; the keys here are %s", strings.Join(keyNames(keys), ", "))
@@ -263,7 +265,7 @@ func siblings(keys []configKey, path string) []string {
 
 // printableKey is a key as it may be written to a terminal.
 func printableKey(k string) string {
-	k = printable(k)
+	k = plain.Printable(k)
 	if len(k) > 60 {
 		k = k[:60] + "…"
 	}

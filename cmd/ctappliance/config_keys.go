@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // envPrefix begins every environment variable of the appliance.
@@ -137,13 +139,13 @@ func setText(v reflect.Value, text string) error {
 	case reflect.Int:
 		n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(text), "_", ""), 10, 64)
 		if err != nil {
-			return fmt.Errorf("%s is not a whole number", quote(text))
+			return fmt.Errorf("%s is not a whole number", plain.Quote(text))
 		}
 		v.SetInt(n)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || f != f {
-			return fmt.Errorf("%s is not a number", quote(text))
+			return fmt.Errorf("%s is not a number", plain.Quote(text))
 		}
 		v.SetFloat(f)
 	default:
@@ -161,7 +163,7 @@ func parseBool(text string) (bool, error) {
 	case "false":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is neither true nor false", quote(text))
+	return false, fmt.Errorf("%s is neither true nor false", plain.Quote(text))
 }
 
 // formatValue is the inverse of setText, with secrets redacted.
@@ -170,48 +172,4 @@ func formatValue(v reflect.Value) string {
 		return s.String()
 	}
 	return fmt.Sprint(v.Interface())
-}
-
-// nearest returns the candidate that word was most likely meant to be, or ""
-// if none is close.
-func nearest(word string, candidates []string) string {
-	best, bestDist := "", len(word)/3+2
-	for _, c := range candidates {
-		// "dsn" for store.dsn: the last part alone is a common slip.
-		if strings.HasSuffix(c, "."+word) || strings.HasSuffix(c, "-"+word) {
-			return c
-		}
-		if d := editDistance(word, c); d < bestDist {
-			best, bestDist = c, d
-		}
-	}
-	return best
-}
-
-// editDistance is the number of bytes to insert, delete, replace or swap with
-// their neighbour to turn a into b. Words beyond 64 bytes are taken as far
-// from everything.
-func editDistance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return len(a) + len(b)
-	}
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 )
 
@@ -45,15 +46,15 @@ func (c *Config) checkLists(r *report) {
 		case s.URL == "":
 			r.add(at+"url", "is missing; write google, apple, or the path or https URL of a log list")
 		case twice:
-			r.add(at+"url", "%s is lists.sources[%d] already; remove one", quote(s.URL), j)
+			r.add(at+"url", "%s is lists.sources[%d] already; remove one", plain.Quote(s.URL), j)
 		case s.URL == "google" || s.URL == "apple":
 			if s.Sig != "" || s.Key != "" {
 				seen[s.URL] = i
 				r.add(at+"url", "what %s's signature needs is built in; remove sig and key, or write the list's URL", s.URL)
 				continue
 			}
-		case !isRemote(s.URL) && !strings.ContainsAny(s.URL, "/.") && nearest(s.URL, builtIn) != "":
-			r.add(at+"url", "%s is no list that is built in; did you mean %s?", quote(s.URL), nearest(s.URL, builtIn))
+		case !isRemote(s.URL) && !strings.ContainsAny(s.URL, "/.") && plain.Nearest(s.URL, builtIn) != "":
+			r.add(at+"url", "%s is no list that is built in; did you mean %s?", plain.Quote(s.URL), plain.Nearest(s.URL, builtIn))
 		default:
 			c.checkListPart(r, at+"url", s.URL)
 		}
@@ -91,14 +92,14 @@ func (c *Config) checkListPart(r *report, key, address string) {
 	}
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Hostname() == "" || len(address) > 512 || printable(address) != address:
-		r.add(key, "%s is not a URL; write https://host/list.json", quote(address))
+	case err != nil || u.Hostname() == "" || len(address) > 512 || plain.Printable(address) != address:
+		r.add(key, "%s is not a URL; write https://host/list.json", plain.Quote(address))
 	case u.User != nil:
 		r.add(key, "has a user in it; lists are public")
 	case u.Scheme != "https" && (u.Scheme != "http" || !c.AllowPrivate):
-		r.add(key, "%s is not an https URL; a list of your own over http needs allow-private", quote(address))
+		r.add(key, "%s is not an https URL; a list of your own over http needs allow-private", plain.Quote(address))
 	case isPrivate(u.Hostname()) && !c.AllowPrivate:
-		r.add(key, "%s is on a private address; set allow-private if that is meant", quote(address))
+		r.add(key, "%s is on a private address; set allow-private if that is meant", plain.Quote(address))
 	}
 }
 
@@ -128,12 +129,12 @@ func (c *Config) checkLimits(r *report) {
 			r.add(at+"host", "is missing; write the host that the limit is for, or an operator")
 		case host != "" && l.Operator != "":
 			r.add(at+"operator", "stands beside host; a limit is for one of them, write two")
-		case strings.ContainsAny(host, "/@ ?#") || printable(host) != host || len(host) > 253:
-			r.add(at+"host", "%s is not a host name; leave scheme and path out", quote(l.Host))
-		case len(l.Operator) > 200 || printable(l.Operator) != l.Operator:
-			r.add(at+"operator", "%s is not the name of an operator", quote(l.Operator))
+		case strings.ContainsAny(host, "/@ ?#") || plain.Printable(host) != host || len(host) > 253:
+			r.add(at+"host", "%s is not a host name; leave scheme and path out", plain.Quote(l.Host))
+		case len(l.Operator) > 200 || plain.Printable(l.Operator) != l.Operator:
+			r.add(at+"operator", "%s is not the name of an operator", plain.Quote(l.Operator))
 		case twice:
-			r.add(at+"host", "%s is limits[%d] already; remove one", quote(name), j)
+			r.add(at+"host", "%s is limits[%d] already; remove one", plain.Quote(name), j)
 		default:
 			hosts[of] = i
 		}

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // maxConfigErrors is how many mistakes are listed before the rest is counted
@@ -72,7 +72,7 @@ func readConfig(in configInput, validate func(*Config) []keyError) (*Config, err
 	}
 	for _, e := range validate(l.cfg) {
 		if !l.isBad(e.key) {
-			l.mistake(e.key, lineError{fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
+			l.mistake(e.key, plain.LineError{Err: fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
 		}
 	}
 	if n := len(l.errs); n > maxConfigErrors {
@@ -106,12 +106,12 @@ func (l *loader) isBad(key string) bool {
 // fail notes a mistake in a key.
 func (l *loader) fail(key string, o origin, format string, args ...any) {
 	l.bad[key] = true
-	l.mistake(key, lineError{fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...))})
+	l.mistake(key, plain.LineError{Err: fmt.Errorf("%s%s: %w", o.name, o.where, fmt.Errorf(format, args...))})
 }
 
 // mistake notes an error, or a warning where the key does not matter to the
 // command. A name that is no key matters to all: nobody knows what it was to be.
-func (l *loader) mistake(key string, err lineError) {
+func (l *loader) mistake(key string, err plain.LineError) {
 	base, _, _ := strings.Cut(key, "[")
 	if _, _, known := findKey(l.keys, base); known && l.matters != nil && !l.matters(base) {
 		l.cfg.Warnings = append(l.cfg.Warnings, err.Error())
@@ -119,25 +119,6 @@ func (l *loader) mistake(key string, err lineError) {
 	}
 	l.errs = append(l.errs, err)
 }
-
-// lineError is an error that is one line, whatever it repeats of what the user
-// wrote: the operating system's errors hold paths as they are.
-type lineError struct{ error }
-
-func (e lineError) Error() string {
-	var b strings.Builder
-	for _, r := range e.error.Error() {
-		if strconv.IsPrint(r) && r != utf8.RuneError {
-			b.WriteRune(r)
-		} else {
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return b.String()
-}
-
-func (e lineError) Unwrap() error { return e.error }
 
 // file lays the config file over the defaults.
 func (l *loader) file(path string, env map[string]string) {
@@ -164,16 +145,16 @@ func (l *loader) file(path string, env map[string]string) {
 	root, err := parseYAML(text)
 	var ye *yamlError
 	if errors.As(err, &ye) {
-		l.fail("config", origin{name: fmt.Sprintf("%s:%d", quotePath(path), ye.line)}, "%s", ye.msg)
+		l.fail("config", origin{name: fmt.Sprintf("%s:%d", plain.QuotePath(path), ye.line)}, "%s", ye.msg)
 		return
 	}
-	d := decoder{loader: l, place: func(line int) string { return fmt.Sprintf(" (%s:%d)", quotePath(path), line) }}
+	d := decoder{loader: l, place: func(line int) string { return fmt.Sprintf(" (%s:%d)", plain.QuotePath(path), line) }}
 	d.secret = func(k configKey, o origin) bool {
 		if mode&0o007 == 0 {
 			return true
 		}
 		l.fail(k.Key, o, "a secret in a file that every user may access (mode %04o); chmod 640 %s, or name a file of its own with %s-file",
-			mode, quotePath(path), k.Key)
+			mode, plain.QuotePath(path), k.Key)
 		return false
 	}
 	d.mapping("", l.keys, reflect.ValueOf(l.cfg).Elem(), root)
@@ -225,8 +206,8 @@ func (l *loader) environ(env map[string]string) {
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) || ignoredEnv(name) {
 			continue
 		}
-		w := printable(name) + ": is not a setting and has no effect"
-		if near := nearest(name, known); near != "" {
+		w := plain.Printable(name) + ": is not a setting and has no effect"
+		if near := plain.Nearest(name, known); near != "" {
 			w += "; did you mean " + near + "?"
 		}
 		l.cfg.Warnings = append(l.cfg.Warnings, w)
@@ -332,7 +313,7 @@ func (l *loader) secretFile(k configKey, path string, o origin) {
 	}
 	s := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if s == "" {
-		l.fail(k.Key, o, "%s is empty; write the secret into it", quotePath(path))
+		l.fail(k.Key, o, "%s is empty; write the secret into it", plain.QuotePath(path))
 		return
 	}
 	l.scalar(k, reflect.ValueOf(l.cfg).Elem().FieldByIndex(k.index), s, o)
@@ -350,22 +331,14 @@ func readSmallFile(path string, limit int64) ([]byte, os.FileMode, error) {
 		return nil, 0, err
 	}
 	if st.IsDir() {
-		return nil, 0, fmt.Errorf("%s is a directory; name a file", quotePath(path))
+		return nil, 0, fmt.Errorf("%s is a directory; name a file", plain.QuotePath(path))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", quotePath(path), err)
+		return nil, 0, fmt.Errorf("reading %s: %w", plain.QuotePath(path), err)
 	}
 	if int64(len(text)) > limit {
-		return nil, 0, fmt.Errorf("%s is larger than %s", quotePath(path), Size(limit))
+		return nil, 0, fmt.Errorf("%s is larger than %s", plain.QuotePath(path), Size(limit))
 	}
 	return text, st.Mode().Perm(), nil
-}
-
-// quotePath quotes a path only where it holds what a terminal might act on.
-func quotePath(p string) string {
-	if q := strconv.QuoteToASCII(p); len(q) != len(p)+2 {
-		return q
-	}
-	return p
 }

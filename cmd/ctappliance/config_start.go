@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
 
@@ -43,20 +44,20 @@ func (s *Start) UnmarshalText(b []byte) error {
 			at, err = time.Parse(time.RFC3339, word)
 		}
 		if err != nil {
-			return fmt.Errorf("%s is not a date; write 2026-01-01, or 2026-01-01T12:00:00Z", quote(text))
+			return fmt.Errorf("%s is not a date; write 2026-01-01, or 2026-01-01T12:00:00Z", plain.Quote(text))
 		}
 		if at.Before(firstLogs) {
-			return fmt.Errorf("%s is before the first log; write zero for the whole history", quote(text))
+			return fmt.Errorf("%s is before the first log; write zero for the whole history", plain.Quote(text))
 		}
 		start.Date = at.UTC()
 	default:
-		digits, plain := strings.CutPrefix(word, indexWord)
+		digits, marked := strings.CutPrefix(word, indexWord)
 		n, err := strconv.ParseUint(digits, 10, 63)
 		if err != nil {
-			return fmt.Errorf("%s is no place to start; %s", quote(text), startWords)
+			return fmt.Errorf("%s is no place to start; %s", plain.Quote(text), startWords)
 		}
-		if day, like := likeDate(n); like && !plain {
-			return fmt.Errorf("%s may be meant as a date or as an index; write %s or %s%d", quote(text), day.Format(time.DateOnly), indexWord, n)
+		if day, like := likeDate(n); like && !marked {
+			return fmt.Errorf("%s may be meant as a date or as an index; write %s or %s%d", plain.Quote(text), day.Format(time.DateOnly), indexWord, n)
 		}
 		start.Index = n
 	}

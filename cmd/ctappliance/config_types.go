@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // Size is a number of bytes. Its text is a number with a unit: B, kB, MB, GB,
@@ -46,25 +48,25 @@ func (s *Size) UnmarshalText(b []byte) error {
 		}
 	}
 	if num == "" || mul == 0 {
-		return fmt.Errorf("%s is not a size; write a number and a unit, such as 64MiB or 32MB", quote(text))
+		return fmt.Errorf("%s is not a size; write a number and a unit, such as 64MiB or 32MB", plain.Quote(text))
 	}
 	if n, err := strconv.ParseInt(num, 10, 64); err == nil {
 		if n > math.MaxInt64/mul {
-			return fmt.Errorf("%s is too large", quote(text))
+			return fmt.Errorf("%s is too large", plain.Quote(text))
 		}
 		*s = Size(n * mul)
 		return nil
 	}
 	f, err := strconv.ParseFloat(num, 64)
 	if err != nil {
-		return fmt.Errorf("%s is not a size; write a number and a unit, such as 64MiB or 32MB", quote(text))
+		return fmt.Errorf("%s is not a size; write a number and a unit, such as 64MiB or 32MB", plain.Quote(text))
 	}
 	f *= float64(mul)
 	if f >= 1<<53 {
-		return fmt.Errorf("%s is too large; write it without a fraction", quote(text))
+		return fmt.Errorf("%s is too large; write it without a fraction", plain.Quote(text))
 	}
 	if f != math.Trunc(f) {
-		return fmt.Errorf("%s is not a whole number of bytes", quote(text))
+		return fmt.Errorf("%s is not a whole number of bytes", plain.Quote(text))
 	}
 	*s = Size(f)
 	return nil
@@ -92,7 +94,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		if err != nil {
-			return fmt.Errorf("%s is not a number of days, such as 7d", quote(text))
+			return fmt.Errorf("%s is not a number of days, such as 7d", plain.Quote(text))
 		}
 		*d = Duration(time.Duration(n) * 24 * time.Hour)
 		return nil
@@ -100,12 +102,12 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(text)
 	if err != nil {
 		if _, numErr := strconv.ParseFloat(text, 64); numErr == nil {
-			return fmt.Errorf("%s has no unit; write %ss for seconds", quote(text), text)
+			return fmt.Errorf("%s has no unit; write %ss for seconds", plain.Quote(text), text)
 		}
-		return fmt.Errorf("%s is not a duration; write a number and a unit, such as 300ms, 5s or 1h30m", quote(text))
+		return fmt.Errorf("%s is not a duration; write a number and a unit, such as 300ms, 5s or 1h30m", plain.Quote(text))
 	}
 	if v < 0 {
-		return fmt.Errorf("%s is negative", quote(text))
+		return fmt.Errorf("%s is negative", plain.Quote(text))
 	}
 	*d = Duration(v)
 	return nil
@@ -228,13 +230,4 @@ func (d *DSN) UnmarshalText(b []byte) error {
 	}
 	*d = DSN(b)
 	return nil
-}
-
-// quote makes foreign text safe for one line on a terminal: ASCII, no control
-// characters, at most 80 bytes of it.
-func quote(s string) string {
-	if len(s) > 80 {
-		return strconv.QuoteToASCII(s[:80]) + "…"
-	}
-	return strconv.QuoteToASCII(s)
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/ctlog"
 )
 
@@ -41,7 +42,7 @@ func (c *Config) ValidateLogs() error { return c.join(c.logProblems()) }
 func (c *Config) join(problems []keyError) error {
 	var errs []error
 	for _, p := range problems {
-		errs = append(errs, lineError{fmt.Errorf("%s: %w", c.label(p.key), p.err)})
+		errs = append(errs, plain.LineError{Err: fmt.Errorf("%s: %w", c.label(p.key), p.err)})
 	}
 	return errors.Join(errs...)
 }
@@ -108,7 +109,7 @@ func (r *report) ranges(prefix string, keys []configKey, v reflect.Value) {
 			}
 		case len(k.Choices) > 0:
 			if !slices.Contains(k.Choices, f.String()) {
-				r.add(name, "%s is none of %s", quote(f.String()), strings.Join(k.Choices, ", "))
+				r.add(name, "%s is none of %s", plain.Quote(f.String()), strings.Join(k.Choices, ", "))
 			}
 		case k.Min != "":
 			lo, hi := reflect.New(k.typ).Elem(), reflect.New(k.typ).Elem()
@@ -139,7 +140,7 @@ func number(v reflect.Value) float64 {
 func (r *report) file(key, path string) {
 	st, err := os.Stat(path)
 	if err == nil && !st.Mode().IsRegular() {
-		r.add(key, "%s is not a regular file", quotePath(path))
+		r.add(key, "%s is not a regular file", plain.QuotePath(path))
 		return
 	}
 	var f *os.File
@@ -160,7 +161,7 @@ var errExampleContact = errors.New("is a placeholder, and logs treat it as no co
 // header, so it is plain ASCII.
 func checkContact(s string) error {
 	if len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>"\;,`, r) }) {
-		return fmt.Errorf("%s is neither an e-mail address nor an https URL", quote(s))
+		return fmt.Errorf("%s is neither an e-mail address nor an https URL", plain.Quote(s))
 	}
 	var host string
 	if u, err := url.Parse(s); err == nil && u.Scheme == "https" && u.User == nil {
@@ -168,11 +169,11 @@ func checkContact(s string) error {
 	} else if a, err := mail.ParseAddress(s); err == nil && a.Address == s {
 		host = s[strings.LastIndexByte(s, '@')+1:]
 	} else {
-		return fmt.Errorf("%s is neither an e-mail address (you@your.org) nor an https URL", quote(s))
+		return fmt.Errorf("%s is neither an e-mail address (you@your.org) nor an https URL", plain.Quote(s))
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(host, ".") {
-		return fmt.Errorf("%s has no domain that others could reach", quote(s))
+		return fmt.Errorf("%s has no domain that others could reach", plain.Quote(s))
 	}
 	// RFC 2606, RFC 6761: names that nobody can own.
 	for _, reserved := range []string{"example.com", "example.org", "example.net", "example", "test", "invalid", "localhost"} {
@@ -187,7 +188,7 @@ var databaseName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 
 func (s *StoreConfig) check(r *report) {
 	if !databaseName.MatchString(s.Database) {
-		r.add("store.database", "%s is not a name of letters, digits and _, at most 64, that begins with no digit", quote(s.Database))
+		r.add("store.database", "%s is not a name of letters, digits and _, at most 64, that begins with no digit", plain.Quote(s.Database))
 	}
 	if s.User == "" {
 		r.add("store.user", "is empty; write the ClickHouse user")
@@ -197,7 +198,7 @@ func (s *StoreConfig) check(r *report) {
 		if err != nil {
 			r.add("store.ca-file", "%w", err)
 		} else if !x509.NewCertPool().AppendCertsFromPEM(text) {
-			r.add("store.ca-file", "%s holds no PEM certificate", quotePath(s.CAFile))
+			r.add("store.ca-file", "%s holds no PEM certificate", plain.QuotePath(s.CAFile))
 		}
 	}
 	if s.DSN == "" {
@@ -213,10 +214,10 @@ func (s *StoreConfig) check(r *report) {
 	case "https":
 	case "http":
 		if !isLoopback(u.Hostname()) && !s.AllowPlaintext {
-			r.add("store.dsn", "http to %s would carry password and rows readable over the network; use https, or set store.allow-plaintext", quote(u.Hostname()))
+			r.add("store.dsn", "http to %s would carry password and rows readable over the network; use https, or set store.allow-plaintext", plain.Quote(u.Hostname()))
 		}
 	case "clickhouse", "tcp", "native":
-		r.add("store.dsn", "%s is ClickHouse's native protocol; rows go over HTTP: write https://host:8443/ or http://localhost:8123/", quote(u.Scheme+"://"))
+		r.add("store.dsn", "%s is ClickHouse's native protocol; rows go over HTTP: write https://host:8443/ or http://localhost:8123/", plain.Quote(u.Scheme+"://"))
 	default:
 		r.add("store.dsn", "is not an http or https URL; write https://host:8443/ or http://localhost:8123/")
 	}
@@ -237,7 +238,7 @@ func (c *Config) checkLogs(r *report) {
 		} else if err := checkLogURL(l.URL, c.AllowPrivate); err != nil {
 			r.add(at+"url", "%w", err)
 		} else if j, twice := urls[strings.TrimSuffix(l.URL, "/")]; twice {
-			r.add(at+"url", "%s is logs[%d] already; remove one", quote(l.URL), j)
+			r.add(at+"url", "%s is logs[%d] already; remove one", plain.Quote(l.URL), j)
 		} else {
 			urls[strings.TrimSuffix(l.URL, "/")] = i
 		}
@@ -264,7 +265,7 @@ func (c *Config) checkLogs(r *report) {
 		}
 		l.Start.check(r, at+"start")
 		for key, text := range map[string]string{"name": l.Name, "operator": l.Operator} {
-			if len(text) > 200 || printable(text) != text && strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			if len(text) > 200 || plain.Printable(text) != text && strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				r.add(at+key, "is longer than 200 bytes or holds control characters")
 			}
 		}
@@ -305,20 +306,20 @@ func checkLogURL(text string, allowPrivate bool) error {
 		return err // of an archive; what is not there is found when it is opened
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || len(text) > 512 || printable(text) != text {
-		return fmt.Errorf("%s is not a URL; write https://host/path/", quote(text))
+	if err != nil || u.Hostname() == "" || len(text) > 512 || plain.Printable(text) != text {
+		return fmt.Errorf("%s is not a URL; write https://host/path/", plain.Quote(text))
 	}
 	switch {
 	case u.User != nil:
 		return errors.New("has a user in it; logs are public")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return fmt.Errorf("%s has a query or a fragment; write the log's prefix alone", quote(text))
+		return fmt.Errorf("%s has a query or a fragment; write the log's prefix alone", plain.Quote(text))
 	case u.Scheme == "http" && !allowPrivate:
-		return fmt.Errorf("%s is not https; a log of your own over http needs allow-private", quote(text))
+		return fmt.Errorf("%s is not https; a log of your own over http needs allow-private", plain.Quote(text))
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%s is not an https URL", quote(text))
+		return fmt.Errorf("%s is not an https URL", plain.Quote(text))
 	case isPrivate(u.Hostname()) && !allowPrivate:
-		return fmt.Errorf("%s is on a private address; set allow-private if that is meant", quote(text))
+		return fmt.Errorf("%s is on a private address; set allow-private if that is meant", plain.Quote(text))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // Limits of a config file. They keep the YAML library, which recurses, away
@@ -70,9 +72,9 @@ func parseYAML(text []byte) (yamlNode, error) {
 		var ye yaml.Error
 		if errors.As(err, &ye) {
 			msg, _, _ := strings.Cut(ye.GetMessage(), "\n")
-			return yamlNode{}, &yamlError{lineOf(ye.GetToken()), "is not YAML: " + printable(msg)}
+			return yamlNode{}, &yamlError{lineOf(ye.GetToken()), "is not YAML: " + plain.Printable(msg)}
 		}
-		return yamlNode{}, &yamlError{1, "is not YAML: " + printable(err.Error())}
+		return yamlNode{}, &yamlError{1, "is not YAML: " + plain.Printable(err.Error())}
 	}
 	var root yamlNode
 	seen := false
@@ -204,18 +206,4 @@ func simplifyPair(n *ast.MappingValueNode, depth int) (yamlPair, error) {
 		return yamlPair{}, err
 	}
 	return yamlPair{key: text, line: line, value: v}, nil
-}
-
-// printable replaces what a terminal might act on, and keeps one line short.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > 200 {
-		s = s[:200]
-	}
-	return s
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/store/engine"
 )
@@ -81,7 +82,7 @@ func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engin
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		done, err := reload(r.Context())
 		if err != nil {
-			http.Error(w, oneLine(err), http.StatusConflict)
+			http.Error(w, plain.OneLine(err), http.StatusConflict)
 			return
 		}
 		reply(w, done)

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // endsWithFormat finds statements that say in which format they want their
@@ -40,7 +42,7 @@ func queryAsIs(ctx context.Context, dsn, database, statement string, out io.Writ
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return fmt.Errorf("ClickHouse: %s", printable(strings.TrimSpace(string(said))))
+		return fmt.Errorf("ClickHouse: %s", plain.Printable(strings.TrimSpace(string(said))))
 	}
 	end := &ending{w: out}
 	if _, err := io.Copy(end, response.Body); err != nil {

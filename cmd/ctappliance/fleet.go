@@ -5,15 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -114,7 +113,7 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 		return nil, errNothing(choices)
 	}
 	if missing != nil {
-		f.out.Warn("not all log lists could be had, going on with what is there", "err", oneLine(missing))
+		f.out.Warn("not all log lists could be had, going on with what is there", "err", plain.OneLine(missing))
 	}
 	f.note(choices)
 	return follows, nil
@@ -151,7 +150,7 @@ func errNothing(choices []choice) error {
 	if most == "" {
 		return usagef("no log would be followed; see lists.follow, follow.include and follow.exclude")
 	}
-	return usagef("none of %d logs would be followed, most because: %s; see lists.follow, follow.include and follow.exclude", len(choices), printable(most))
+	return usagef("none of %d logs would be followed, most because: %s; see lists.follow, follow.include and follow.exclude", len(choices), plain.Printable(most))
 }
 
 // choose says of every log that the configuration and the lists know what
@@ -394,17 +393,3 @@ func sameInfo(a, b ctlog.Info) bool {
 }
 
 var errNoReload = errors.New("this command reads its configuration once; only 'ctappliance run' reloads")
-
-// oneLine is an error on one line: the first of what it says, and how much
-// more there is.
-func oneLine(err error) string {
-	if err == nil {
-		return ""
-	}
-	lines := strings.Split(err.Error(), "\n")
-	text := lineError{errors.New(lines[0])}.Error()
-	if len(lines) > 1 {
-		text += fmt.Sprintf(" (and %d more)", len(lines)-1)
-	}
-	return text
-}

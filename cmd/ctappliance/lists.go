@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 )
 
@@ -68,7 +69,7 @@ func errNoList(err error) error {
 	if err == nil {
 		err = errors.New("the lists name no logs")
 	}
-	return fmt.Errorf("no log list could be had: %s; see that this machine reaches the Internet, or fetch https://www.gstatic.com/ct/log_list/v3/log_list.json elsewhere and set lists.sources to its path", oneLine(err))
+	return fmt.Errorf("no log list could be had: %s; see that this machine reaches the Internet, or fetch https://www.gstatic.com/ct/log_list/v3/log_list.json elsewhere and set lists.sources to its path", plain.OneLine(err))
 }
 
 // listStatuses are the lists for status and metrics; followed are the lists of

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -66,7 +67,7 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 		}
 		client, pacer, err := h.client(ch.Info, ch.Access)
 		if err != nil && ch.Own {
-			errs = append(errs, fmt.Errorf("log %s: %w", quote(ch.Info.Name), err))
+			errs = append(errs, fmt.Errorf("log %s: %w", plain.Quote(ch.Info.Name), err))
 			continue
 		}
 		if err != nil {
@@ -114,7 +115,7 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 		}
 		l, err := findListed(known, name)
 		if err == nil && !l.Follow() {
-			err = fmt.Errorf("%q is %s and no longer answers", l.Name, first(l.State, l.Problem))
+			err = fmt.Errorf("%q is %s and no longer answers", l.Name, plain.First(l.State, l.Problem))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("log-names: %w", err))
@@ -160,7 +161,7 @@ func asListed(list *ctlog.List) []catalog.Listed {
 // findListed finds a log by name, URL or log ID.
 func findListed(known []catalog.Listed, what string) (catalog.Listed, error) {
 	if known == nil {
-		return catalog.Listed{}, fmt.Errorf("there is no log list to choose %s from; set log-list to a v3 JSON file, or fetch lists with 'ctappliance logs --refresh'", quote(what))
+		return catalog.Listed{}, fmt.Errorf("there is no log list to choose %s from; set log-list to a v3 JSON file, or fetch lists with 'ctappliance logs --refresh'", plain.Quote(what))
 	}
 	infos := make([]ctlog.Info, len(known))
 	for i := range known {
@@ -203,7 +204,7 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 	may := l.access()
 	if found, err := findListed(known, l.URL); err == nil && !may.archive {
 		if der != nil && sha256.Sum256(der) != found.ID {
-			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", quote(found.Name))
+			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", plain.Quote(found.Name))
 		}
 		info, listed = found, true
 	} else if id := sha256.Sum256(der); der != nil {
@@ -224,8 +225,8 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 	default:
 		info.URL = at
 	}
-	info.Name, info.Operator = first(l.Name, info.Name), first(l.Operator, info.Operator)
-	info.SubmissionURL = first(l.SubmissionURL, info.SubmissionURL)
+	info.Name, info.Operator = plain.First(l.Name, info.Name), plain.First(l.Operator, info.Operator)
+	info.SubmissionURL = plain.First(l.SubmissionURL, info.SubmissionURL)
 	if der != nil {
 		info.Key, info.ID = der, sha256.Sum256(der)
 	}
@@ -233,10 +234,10 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 		if known == nil {
 			return info, wrong("key", "is missing; write the log's public key, or set log-list to look it up")
 		}
-		_, err := findListed(known, first(l.Name, l.URL))
+		_, err := findListed(known, plain.First(l.Name, l.URL))
 		return info, wrong("key", "is missing, and the log list does not know the log: %w; write its public key", err)
 	}
-	info.Name = first(info.Name, strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(info.URL, "https://"), "http://"), "/"))
+	info.Name = plain.First(info.Name, strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(info.URL, "https://"), "http://"), "/"))
 	switch {
 	case may.archive:
 		info.Kind, info.Problem = ctlog.Static, "" // a placeholder's URL, if anything, and it is not asked
@@ -273,7 +274,7 @@ func (h *hosts) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, err
 	var errs []string
 	for _, kind := range []ctlog.Kind{ctlog.RFC6962, ctlog.Static} {
 		info.Kind = kind
-		info.SubmissionURL = first(info.SubmissionURL, info.URL)
+		info.SubmissionURL = plain.First(info.SubmissionURL, info.URL)
 		client, _, err := h.client(info, access{})
 		if err != nil {
 			return 0, err
@@ -301,13 +302,4 @@ func withSlash(u string) string {
 		return u
 	}
 	return u + "/"
-}
-
-func first(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

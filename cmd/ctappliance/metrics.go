@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
 
@@ -224,7 +225,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.status()
 	names, lists := labelNames(st.Logs), listNames(st.Lists)
-	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, printable(version), runtime.Version())
+	ch <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, plain.Printable(version), runtime.Version())
 	for i := range metrics {
 		m := &metrics[i]
 		desc := m.desc()
@@ -262,7 +263,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 					send(v, names[j], state)
 				}
 			case m.info:
-				send(1, names[j], printable(l.ID), printable(l.Kind), label(l.Operator))
+				send(1, names[j], plain.Printable(l.ID), plain.Printable(l.Kind), label(l.Operator))
 			}
 		}
 	}
@@ -272,7 +273,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 const maxLabel = 64
 
 func label(s string) string {
-	s = printable(s)
+	s = plain.Printable(s)
 	return s[:min(len(s), maxLabel)]
 }
 
@@ -297,7 +298,7 @@ func labelNames(logs []ingest.LogStatus) []string {
 func listNames(lists []listStatus) []string {
 	names := make([]string, len(lists))
 	for i, l := range lists {
-		names[i] = label(first(l.Name, l.From))
+		names[i] = label(plain.First(l.Name, l.From))
 		if slices.Contains(names[:i], names[i]) {
 			names[i] += fmt.Sprintf("#%d", i+1)
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // noListener is the word that turns the listener off.
@@ -33,16 +35,16 @@ func (m *MetricsConfig) check(r *report) {
 	}
 	host, port, err := net.SplitHostPort(m.Listen)
 	if err != nil {
-		r.add("metrics.listen", "%s is not an address and a port, such as 127.0.0.1:9123; write %s to serve nothing", quote(m.Listen), noListener)
+		r.add("metrics.listen", "%s is not an address and a port, such as 127.0.0.1:9123; write %s to serve nothing", plain.Quote(m.Listen), noListener)
 		return
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		r.add("metrics.listen", "%s is not a port between 0 (any) and 65535", quote(port))
+		r.add("metrics.listen", "%s is not a port between 0 (any) and 65535", plain.Quote(port))
 	} else if _, err := netip.ParseAddr(host); err != nil && host != "" && !isLoopback(host) {
-		r.add("metrics.listen", "%s is not an IP address; write that of the interface, such as 127.0.0.1:%d", quote(host), n)
+		r.add("metrics.listen", "%s is not an IP address; write that of the interface, such as 127.0.0.1:%d", plain.Quote(host), n)
 	}
 	if !isLoopback(host) && m.Token == "" {
-		r.add("metrics.listen", "%s is open to other machines; set metrics.token, or listen on 127.0.0.1", quote(m.Listen))
+		r.add("metrics.listen", "%s is open to other machines; set metrics.token, or listen on 127.0.0.1", plain.Quote(m.Listen))
 	}
 }
 
@@ -137,9 +139,9 @@ func notReady(st *applianceStatus) string {
 	case st.Engine != nil && st.Engine.PID == 0:
 		return "the engine is not running"
 	case st.Delivery.Trouble != "":
-		return "delivery waits: " + printable(st.Delivery.Trouble)
+		return "delivery waits: " + plain.Printable(st.Delivery.Trouble)
 	case st.WAL.Stalled != "":
-		return "WAL waits: " + printable(st.WAL.Stalled)
+		return "WAL waits: " + plain.Printable(st.WAL.Stalled)
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
 
@@ -111,14 +112,14 @@ func statusLine(st *applianceStatus, now time.Time) string {
 		all += st.Logs[i].Delivered
 		waiting += behind(&st.Logs[i])
 	}
-	line := fmt.Sprintf("%s; %s entries delivered, %s behind, %s/s", states(st.Logs, now), count(all), count(waiting), perSecond(st.Delivery.Rate))
+	line := fmt.Sprintf("%s; %s entries delivered, %s behind, %s/s", states(st.Logs, now), plain.Count(all), plain.Count(waiting), plain.PerSecond(st.Delivery.Rate))
 	if n := len(st.Alarms); n > 0 {
 		line += fmt.Sprintf("; ALARMS: %d", n)
 	}
 	if why := notReady(st); why != "" {
 		line += "; " + why
 	}
-	return onScreen(line)
+	return plain.OnScreen(line)
 }
 
 // summarize writes a line to the log every ten minutes until ctx ends: that a
@@ -166,10 +167,10 @@ func summary(before, now *applianceStatus) []any {
 		}
 	}
 	delivered := now.Delivery.Rows - min(before.Delivery.Rows, now.Delivery.Rows)
-	out := []any{"logs", len(now.Logs), "delivered", delivered, "rate", perSecond(now.Delivery.Rate), "behind", waiting, "lag", brief(lag), "refused", share(refusals, requests),
-		"wal", size(now.WAL.Bytes), "disk_free", size(now.Disk.Free)}
+	out := []any{"logs", len(now.Logs), "delivered", delivered, "rate", plain.PerSecond(now.Delivery.Rate), "behind", waiting, "lag", plain.Brief(lag), "refused", plain.Share(refusals, requests),
+		"wal", plain.Bytes(now.WAL.Bytes), "disk_free", plain.Bytes(now.Disk.Free)}
 	if now.Disk.Lasts >= 0 {
-		out = append(out, "disk_lasts", brief(now.Disk.Lasts))
+		out = append(out, "disk_lasts", plain.Brief(now.Disk.Lasts))
 	}
 	for _, state := range []string{"retrying", "halted", "waiting"} {
 		if n := count[state]; n > 0 {

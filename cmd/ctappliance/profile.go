@@ -17,6 +17,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // profileFlags are those of the commands that copy or check entries: profiles
@@ -40,7 +42,7 @@ func profiled(action cli.ActionFunc) cli.ActionFunc {
 			}
 			f, openErr := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 			if openErr != nil {
-				err = usagef("--%s: %s cannot be written: %w; name another file", flag, quotePath(path), reason(openErr))
+				err = usagef("--%s: %s cannot be written: %w; name another file", flag, plain.QuotePath(path), reason(openErr))
 				return nil
 			}
 			return f
@@ -52,7 +54,7 @@ func profiled(action cli.ActionFunc) cli.ActionFunc {
 			}
 			writeErr := write()
 			if err := errors.Join(writeErr, f.Close()); err != nil {
-				fmt.Fprintf(stderr(c), "ctappliance: %s: %s\n", what, oneLine(err))
+				fmt.Fprintf(stderr(c), "ctappliance: %s: %s\n", what, plain.OneLine(err))
 			}
 		}
 		if err != nil {
@@ -102,7 +104,7 @@ func profileCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			kind, seconds := c.String("kind"), c.Int("seconds")
 			if !slices.Contains(profileKinds, kind) {
-				return usagef("--kind: %s is not one of %s", quote(kind), strings.Join(profileKinds, ", "))
+				return usagef("--kind: %s is not one of %s", plain.Quote(kind), strings.Join(profileKinds, ", "))
 			}
 			if most := int(longestProfile.Seconds()); seconds < 1 || seconds > most {
 				return usagef("--seconds: %d is not between 1 and %d", seconds, most)
@@ -145,7 +147,7 @@ func serveProfile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		http.Error(w, oneLine(err), http.StatusConflict)
+		http.Error(w, plain.OneLine(err), http.StatusConflict)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 )
 
@@ -62,7 +63,7 @@ func (a applied) String() string {
 		}
 	}
 	for _, l := range a.Lists {
-		s += "; " + printable(l)
+		s += "; " + plain.Printable(l)
 	}
 	return s
 }
@@ -70,7 +71,7 @@ func (a applied) String() string {
 // someNames lists the first few names.
 func someNames(names []string) string {
 	const most = 5
-	out := strings.Join(printableAll(names[:min(len(names), most)]), ", ")
+	out := strings.Join(plain.PrintableAll(names[:min(len(names), most)]), ", ")
 	if len(names) > most {
 		out += ", …"
 	}
@@ -119,7 +120,7 @@ func (f *fleet) run(ctx context.Context, p pipeline, hup <-chan struct{}) {
 			return
 		case <-hup:
 			if _, err := f.reload(ctx, p); err != nil && ctx.Err() == nil {
-				f.out.Error("reload refused, the old configuration stays in force", "err", oneLine(err))
+				f.out.Error("reload refused, the old configuration stays in force", "err", plain.OneLine(err))
 			}
 		case <-f.kick:
 			f.rechoose(ctx, p)
@@ -163,7 +164,7 @@ func (f *fleet) keepThese(ctx context.Context, lists *catalog.Catalog) {
 				continue
 			}
 			if err := lists.Refresh(ctx); err != nil && ctx.Err() == nil {
-				f.out.Warn("log lists not refreshed, the last good ones stay", "err", oneLine(err))
+				f.out.Warn("log lists not refreshed, the last good ones stay", "err", plain.OneLine(err))
 			}
 		}
 	}
@@ -186,7 +187,7 @@ func (f *fleet) rechoose(ctx context.Context, p pipeline) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		f.out.Error("change of the log lists not followed, the logs stay as they were", "err", oneLine(err))
+		f.out.Error("change of the log lists not followed, the logs stay as they were", "err", plain.OneLine(err))
 	case len(done.Added)+len(done.Removed) > 0:
 		f.out.Info("logs chosen anew", "logs", done.Followed, "added", someNames(done.Added), "removed", someNames(done.Removed))
 	}
@@ -211,7 +212,7 @@ func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	}
 	asked, err := refreshLists(ctx, lists.Catalog)
 	if err != nil && ctx.Err() == nil {
-		f.out.Warn("log lists not refreshed, the last good ones stay", "err", oneLine(err))
+		f.out.Warn("log lists not refreshed, the last good ones stay", "err", plain.OneLine(err))
 	}
 	old := f.c
 	f.hosts.use(next)

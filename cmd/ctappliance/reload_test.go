@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/ctlog"
 )
 
@@ -40,7 +41,7 @@ func TestReloadRefused(t *testing.T) {
 				}
 				return
 			}
-			if got := strings.ReplaceAll(oneLine(err), f.file, "FILE"); got != tt.want {
+			if got := strings.ReplaceAll(plain.OneLine(err), f.file, "FILE"); got != tt.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
 			}
 			if f.c != before || len(f.p.sets) != 1 || f.out.Enabled(t.Context(), slog.LevelDebug) {

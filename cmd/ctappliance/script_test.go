@@ -66,15 +66,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// plain refuses "! cmd" and too few arguments.
-func plain(ts *testscript.TestScript, neg bool, args []string, least int) {
+// checkUse refuses "! cmd" and too few arguments.
+func checkUse(ts *testscript.TestScript, neg bool, args []string, least int) {
 	if neg || len(args) < least {
 		ts.Fatalf("usage: see TestScripts")
 	}
 }
 
 func scriptDemoLog(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 0)
+	checkUse(ts, neg, args, 0)
 	exe, err := exec.LookPath("ctappliance")
 	ts.Check(err)
 	log := exec.Command(exe, append([]string{"demo", "log", "--list-dir", "."}, args...)...)
@@ -102,7 +102,7 @@ func scriptDemoLog(ts *testscript.TestScript, neg bool, args []string) {
 // scriptArchive copies what a mirror of the static log would have: every tile,
 // partial ones too, and the issuers that its entries name.
 func scriptArchive(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 1)
+	checkUse(ts, neg, args, 1)
 	base := ts.Getenv("STATIC_URL")
 	key, err := base64.StdEncoding.DecodeString(ts.Getenv("STATIC_KEY"))
 	ts.Check(err)
@@ -178,7 +178,7 @@ func scriptStatus(ts *testscript.TestScript, args []string) int {
 }
 
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 2)
+	checkUse(ts, neg, args, 2)
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	if got := scriptStatus(ts, args[1:]); got != want {
@@ -199,7 +199,7 @@ func scriptWrong(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptAwait asks again because a process says nowhere else that it is ready.
 func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 1)
+	checkUse(ts, neg, args, 1)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for range 600 {
@@ -222,7 +222,7 @@ func scriptAccess(ts *testscript.TestScript, dir string) *url.URL {
 }
 
 func scriptFollows(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 2)
+	checkUse(ts, neg, args, 2)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	var st applianceStatus
@@ -237,20 +237,20 @@ func scriptFollows(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptHangup(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 1)
+	checkUse(ts, neg, args, 1)
 	var st applianceStatus
 	ts.Check(control(context.Background(), ts.MkAbs(args[0]), "GET", "/status", nil, &st))
 	ts.Check(syscall.Kill(st.PID, syscall.SIGHUP))
 }
 
 func scriptStore(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 1)
+	checkUse(ts, neg, args, 1)
 	u := scriptAccess(ts, args[0])
 	ts.Setenv("STORE_URL", u.Scheme+"://"+u.Host+"/")
 }
 
 func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, args, 2)
+	checkUse(ts, neg, args, 2)
 	u := scriptAccess(ts, args[0])
 	response, err := http.Post(u.String(), "text/plain", strings.NewReader(args[1]))
 	ts.Check(err)

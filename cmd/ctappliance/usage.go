@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"ctappliance/cmd/ctappliance/plain"
 )
 
 // usageError is a command used wrongly: exit status 2.
@@ -20,7 +22,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 // noArguments refuses words that a command would silently ignore.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("%s is one word too many; see '%s --help'", quote(c.Args().First()), c.Command.HelpName)
+		return usagef("%s is one word too many; see '%s --help'", plain.Quote(c.Args().First()), c.Command.HelpName)
 	}
 	return nil
 }
@@ -52,11 +54,11 @@ func noCommand(c *cli.Context, name string, commands []*cli.Command) error {
 		}
 	}
 	word := c.Args().First()
-	return usagef("there is no command %s%s; see '%s --help'", quote(word), didYouMean(word, names, ""), name)
+	return usagef("there is no command %s%s; see '%s --help'", plain.Quote(word), didYouMean(word, names, ""), name)
 }
 
 func didYouMean(word string, candidates []string, prefix string) string {
-	if near := nearest(word, candidates); near != "" {
+	if near := plain.Nearest(word, candidates); near != "" {
 		return ", did you mean " + prefix + near + "?"
 	}
 	return ""
@@ -77,10 +79,10 @@ func flagError(c *cli.Context, err error) error {
 		for _, f := range c.Command.Flags {
 			names = append(names, f.Names()...)
 		}
-		return usagef("there is no flag %s%s%s", quote("--"+m[1]), didYouMean(m[1], names, "--"), see)
+		return usagef("there is no flag %s%s%s", plain.Quote("--"+m[1]), didYouMean(m[1], names, "--"), see)
 	}
 	if m := needsValue.FindStringSubmatch(text); m != nil {
-		return usagef("--%s: a value is missing%s", printable(m[1]), see)
+		return usagef("--%s: a value is missing%s", plain.Printable(m[1]), see)
 	}
 	if m := badValue.FindStringSubmatch(text); m != nil {
 		kind := "understood"
@@ -99,7 +101,7 @@ func flagError(c *cli.Context, err error) error {
 				kind = "true or false"
 			}
 		}
-		return usagef("--%s: %s is not %s%s", printable(m[2]), quote(m[1]), kind, see)
+		return usagef("--%s: %s is not %s%s", plain.Printable(m[2]), plain.Quote(m[1]), kind, see)
 	}
-	return &usageError{errors.New(printable(strings.ReplaceAll(text, "\n", " ")) + see)}
+	return &usageError{errors.New(plain.Printable(strings.ReplaceAll(text, "\n", " ")) + see)}
 }

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/internal/durable"
 	"ctappliance/schema"
@@ -51,14 +52,14 @@ func (c *Config) embedded() bool { return c.Store.DSN == "" }
 func (c *Config) makeDataDir() error {
 	label := c.label("data-dir")
 	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s: %s is not a directory; choose another", label, quotePath(c.DataDir))
+		return fmt.Errorf("%s: %s is not a directory; choose another", label, plain.QuotePath(c.DataDir))
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return fmt.Errorf("%s: %s cannot be created: %w; create it with the right owner, or choose another", label, quotePath(c.DataDir), reason(err))
+		return fmt.Errorf("%s: %s cannot be created: %w; create it with the right owner, or choose another", label, plain.QuotePath(c.DataDir), reason(err))
 	}
 	probe, err := os.CreateTemp(c.DataDir, ".probe-")
 	if err != nil {
-		return fmt.Errorf("%s: %s is not writable: %w; change its owner, or choose another", label, quotePath(c.DataDir), reason(err))
+		return fmt.Errorf("%s: %s is not writable: %w; change its owner, or choose another", label, plain.QuotePath(c.DataDir), reason(err))
 	}
 	probe.Close()
 	return os.Remove(probe.Name())

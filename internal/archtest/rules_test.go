@@ -27,7 +27,8 @@ var imports = []struct {
 	{"bench/table", nil},
 	{"internal/storm", nil},
 	{"internal/world", nil},
-	{"cmd/ctappliance", []string{"ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
+	{"cmd/ctappliance", []string{"cmd/ctappliance/*", "ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
+	{"cmd/ctappliance/plain", nil},
 }
 
 // testSupport lists packages made for tests. Any test may import them; the

@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"fmt"
@@ -7,38 +7,38 @@ import (
 	"strings"
 )
 
-// textTable is a table of ASCII texts with a line of headings.
-type textTable struct {
-	heads []string
-	rows  [][]string // each as long as heads
+// Table is a table of ASCII texts with a line of headings.
+type Table struct {
+	Heads []string
+	Rows  [][]string // each as long as heads
 }
 
-// narrowing is what a column may give: all of it, or what is beyond least
+// Narrowing is what a column may give: all of it, or what is beyond least
 // bytes.
-type narrowing struct {
-	head  string
-	least int  // 0: the column goes
-	ends  bool // cut in the middle: what tells its texts apart is at their ends
+type Narrowing struct {
+	Head  string
+	Least int  // 0: the column goes
+	Ends  bool // cut in the middle: what tells its texts apart is at their ends
 }
 
 // columnGap is what is between two columns.
 const columnGap = 2
 
 // widths are those of the columns.
-func (t *textTable) widths() []int {
-	widths := make([]int, len(t.heads))
-	for i, h := range t.heads {
+func (t *Table) widths() []int {
+	widths := make([]int, len(t.Heads))
+	for i, h := range t.Heads {
 		widths[i] = len(h)
-		for _, row := range t.rows {
+		for _, row := range t.Rows {
 			widths[i] = max(widths[i], len(row[i]))
 		}
 	}
 	return widths
 }
 
-// fit makes the table no wider than width by what columns give, one after the
+// Fit makes the table no wider than width by what columns give, one after the
 // other; it reports whether everything is still there.
-func (t *textTable) fit(width int, order []narrowing) (whole bool) {
+func (t *Table) Fit(width int, order []Narrowing) (whole bool) {
 	for i := range order {
 		excess := -width - columnGap
 		widths := t.widths()
@@ -49,21 +49,21 @@ func (t *textTable) fit(width int, order []narrowing) (whole bool) {
 			return i == 0
 		}
 		n := order[i]
-		at := slices.Index(t.heads, n.head)
+		at := slices.Index(t.Heads, n.Head)
 		switch {
 		case at < 0:
-		case n.least == 0:
-			t.heads = slices.Delete(t.heads, at, at+1)
-			for r := range t.rows {
-				t.rows[r] = slices.Delete(t.rows[r], at, at+1)
+		case n.Least == 0:
+			t.Heads = slices.Delete(t.Heads, at, at+1)
+			for r := range t.Rows {
+				t.Rows[r] = slices.Delete(t.Rows[r], at, at+1)
 			}
 		default:
-			most := max(widths[at]-excess, n.least)
-			for _, row := range t.rows {
-				if n.ends {
+			most := max(widths[at]-excess, n.Least)
+			for _, row := range t.Rows {
+				if n.Ends {
 					row[at] = cutMiddle(row[at], most)
 				} else {
-					row[at] = cut(row[at], most)
+					row[at] = Cut(row[at], most)
 				}
 			}
 		}
@@ -81,10 +81,10 @@ func cutMiddle(s string, width int) string {
 	return s[:head] + ".." + s[len(s)-max(0, width-2-head):]
 }
 
-func (t *textTable) print(out io.Writer) error {
+func (t *Table) Print(out io.Writer) error {
 	widths := t.widths()
 	var b strings.Builder
-	for _, row := range append([][]string{t.heads}, t.rows...) {
+	for _, row := range append([][]string{t.Heads}, t.Rows...) {
 		var line strings.Builder
 		for i, text := range row {
 			fmt.Fprintf(&line, "%-*s", widths[i]+columnGap, text)
