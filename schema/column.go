@@ -19,6 +19,7 @@ type (
 	U64 []uint64
 	I16 []int16
 	I64 []int64
+	B10 [][10]byte
 	B16 [][16]byte
 	B32 [][32]byte
 )
@@ -46,6 +47,7 @@ func (d *U32) Rows() int { return len(*d) }
 func (d *U64) Rows() int { return len(*d) }
 func (d *I16) Rows() int { return len(*d) }
 func (d *I64) Rows() int { return len(*d) }
+func (d *B10) Rows() int { return len(*d) }
 func (d *B16) Rows() int { return len(*d) }
 func (d *B32) Rows() int { return len(*d) }
 func (d *Str) Rows() int { return d.N }
@@ -62,6 +64,7 @@ func (d *U32) Reset() { *d = (*d)[:0] }
 func (d *U64) Reset() { *d = (*d)[:0] }
 func (d *I16) Reset() { *d = (*d)[:0] }
 func (d *I64) Reset() { *d = (*d)[:0] }
+func (d *B10) Reset() { *d = (*d)[:0] }
 func (d *B16) Reset() { *d = (*d)[:0] }
 func (d *B32) Reset() { *d = (*d)[:0] }
 func (d *Str) Reset() { d.N, d.Buf = 0, d.Buf[:0] }
@@ -133,6 +136,8 @@ func size(d Data) int {
 		return 2 * d.Rows()
 	case *U32:
 		return 4 * len(*d)
+	case *B10:
+		return 10 * len(*d)
 	case *B16:
 		return 16 * len(*d)
 	case *B32:
@@ -207,6 +212,11 @@ func i64[T any](name, typ string, get func(*T) int64) field[T] {
 func flag[T any](name string, get func(*T) bool) field[T] {
 	d := new(U8)
 	return field[T]{Column{name, "Bool", d}, func(v *T) { *d = append(*d, bit(get(v), 1)) }}
+}
+
+func b10[T any](name string, get func(*T) [10]byte) field[T] {
+	d := new(B10)
+	return field[T]{Column{name, "FixedString(10)", d}, func(v *T) { *d = append(*d, get(v)) }}
 }
 
 func b16[T any](name string, get func(*T) [16]byte) field[T] {

@@ -7,17 +7,18 @@ import (
 
 // RowHashSQL is what [RowHash] is in SQL, of a row of the ledger: the engine
 // computes it from what it stored.
-const RowHashSQL = "xxHash64(concat(tbs_id, reinterpretAsFixedString(idx)))"
+const RowHashSQL = "xxHash64(concat(tbs10, reinterpretAsFixedString(idx)))"
 
-// RowHash is what [Proof].XOR sums up: xxHash64 (seed 0) over the tbs_id and
-// the index as 8 bytes, little endian. See [RowHashSQL].
+// RowHash is what [Proof].XOR sums up: xxHash64 (seed 0) over what the ledger
+// has of the tbs_id, which are its first 10 bytes, and the index as 8 bytes,
+// little endian. See [RowHashSQL].
 func RowHash(tbsID [16]byte, idx uint64) uint64 {
-	// The general algorithm for inputs of 16 to 31 bytes that are a multiple
-	// of 8, with the loop written out.
-	h := uint64(prime5) + 24
+	// The general algorithm for inputs of 18 bytes, with the loops written out.
+	h := uint64(prime5) + 18
 	h = round8(h, binary.LittleEndian.Uint64(tbsID[:8]))
-	h = round8(h, binary.LittleEndian.Uint64(tbsID[8:]))
-	h = round8(h, idx)
+	h = round8(h, uint64(binary.LittleEndian.Uint16(tbsID[8:10]))|idx<<16)
+	h = round1(h, idx>>48&0xff)
+	h = round1(h, idx>>56)
 	h ^= h >> 33
 	h *= prime2
 	h ^= h >> 29
@@ -32,6 +33,10 @@ const (
 	prime4 = 0x85EBCA77C2B2AE63
 	prime5 = 0x27D4EB2F165667C5
 )
+
+func round1(h, v uint64) uint64 {
+	return bits.RotateLeft64(h^v*prime5, 11) * prime1
+}
 
 func round8(h, v uint64) uint64 {
 	v *= prime2

@@ -23,7 +23,7 @@ func ledgerFields() []field[Row] {
 		i64("ts", typeMillis, millis),
 		u8("entry_type", typeEntryType, entryType),
 		u8("status", typeStatus, status),
-		b16("tbs_id", func(r *Row) [16]byte { return r.TBSID }),
+		b10("tbs10", func(r *Row) [10]byte { return [10]byte(r.TBSID[:10]) }),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Version is the version of the schema: the number of the last migration. A
 // database with a higher one belongs to a newer release and is refused.
-const Version = 4
+const Version = 5
 
 // DefaultDatabase is the database that is used where none is named.
 const DefaultDatabase = "ct"
@@ -96,7 +97,8 @@ func (f file) sum() string {
 	return hex.EncodeToString(h[:])
 }
 
-// files returns the migrations in order.
+// files returns the migrations in order: views come after all else, since they
+// show the tables as they are in the end.
 func files() []file {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -110,6 +112,16 @@ func files() []file {
 		}
 		list = append(list, file{strings.TrimPrefix(name, "migrations/"), string(b)})
 	}
+	views := func(f file) bool { return strings.HasSuffix(f.name, "_views.sql") }
+	slices.SortStableFunc(list, func(a, b file) int {
+		switch {
+		case views(a) == views(b):
+			return 0
+		case views(a):
+			return 1
+		}
+		return -1
+	})
 	return list
 }
 

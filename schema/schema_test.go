@@ -74,6 +74,9 @@ func TestColumnsFollowTheFile(t *testing.T) {
 		var want, got []string
 		for _, line := range strings.Split(ddl, "\n") {
 			if m := regexp.MustCompile(`^    ([a-z_0-9]+) `).FindStringSubmatch(line); m != nil && !strings.Contains(line, " ALIAS ") {
+				if later, ok := map[string]string{"ledger.tbs_id": "tbs10"}[b.Table+"."+m[1]]; ok {
+					m[1] = later // what a later migration has in its place
+				}
 				want = append(want, m[1])
 			}
 		}
@@ -368,5 +371,18 @@ func TestNamesFold(t *testing.T) {
 	}
 	if n := d.names; n.Rows() != 2 || (*n.first)[1] != 1000*86400 || (*n.last)[1] != 9000*86400 || (*n.end)[1] != 7 {
 		t.Errorf("%d rows, the second from %d to %d, ends %d", n.Rows(), *n.first, *n.last, *n.end)
+	}
+}
+
+// Views show what the tables are in the end: they are made last.
+func TestViewsAreMadeLast(t *testing.T) {
+	list := files()
+	for i, f := range list {
+		if got, want := strings.HasSuffix(f.name, "_views.sql"), i == len(list)-1; got != want {
+			t.Errorf("%s is number %d of %d", f.name, i+1, len(list))
+		}
+	}
+	if len(list) != Version {
+		t.Errorf("%d migrations, version %d", len(list), Version)
 	}
 }

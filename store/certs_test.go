@@ -115,12 +115,13 @@ func TestLookupsUseTheIndex(t *testing.T) {
 	r := &rows[n/2]
 	all := one(t, s, "SELECT sum(marks) - count() FROM system.parts WHERE database = '{db}' AND table = 'certs' AND active")
 	for name, where := range map[string]string{
-		"tbs_id":    fmt.Sprintf("{db}.certificates WHERE tbs_id = unhex('%x')", r.TBSID),
-		"tbs_id in": "{db}.certificates WHERE tbs_id IN (SELECT tbs_id FROM {db}.entries WHERE log_id = 1 AND idx = 25000)",
-		"sha256":    fmt.Sprintf("{db}.certificates WHERE sha256 = '%x'", r.Fingerprint),
-		"serial":    fmt.Sprintf("{db}.certificates WHERE serial_number = '%x'", r.Serial),
-		"spki":      fmt.Sprintf("{db}.certificates WHERE spki_sha256_prefix = '%x'", r.SPKI[:16]),
-		"domain":    "{db}.certificates_for_domain(domain = 'HOST25000.example.com.')",
+		"tbs_id":  fmt.Sprintf("{db}.certificates WHERE tbs_id = unhex('%x')", r.TBSID),
+		"entry":   "{db}.certificates_for_entry(log_id = 1, idx = 25000)",
+		"tbs8 in": "{db}.certificates WHERE tbs8 IN (SELECT tbs8 FROM {db}.entries WHERE log_id = 1 AND idx = 25000)",
+		"sha256":  fmt.Sprintf("{db}.certificates WHERE sha256 = '%x'", r.Fingerprint),
+		"serial":  fmt.Sprintf("{db}.certificates WHERE serial_number = '%x'", r.Serial),
+		"spki":    fmt.Sprintf("{db}.certificates WHERE spki_sha256_prefix = '%x'", r.SPKI[:16]),
+		"domain":  "{db}.certificates_for_domain(domain = 'HOST25000.example.com.')",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := one(t, s, "SELECT arrayStringConcat(groupArray(names[1])) FROM "+where); got != r.DNSNames[0] {

@@ -254,7 +254,7 @@ func TestLogsAndSummary(t *testing.T) {
 	rows := rowsOf(1, 5, 10)
 	rows[2].Status = schema.StatusOdd
 	insert(t, s, flushOf(1, rows))
-	if got := one(t, s, "SELECT concat(log, ' ', id) FROM {db}.entries WHERE log_id = 1 AND idx = 7"); got != fmt.Sprintf("Log\x1b %x", rows[2].TBSID) {
+	if got := one(t, s, "SELECT concat(log, ' ', id_prefix) FROM {db}.entries WHERE log_id = 1 AND idx = 7"); got != fmt.Sprintf("Log\x1b %x", rows[2].TBSID[:10]) {
 		t.Errorf("entries says %q", got)
 	}
 	sum, err := s.Summary(t.Context())

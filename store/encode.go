@@ -108,6 +108,8 @@ func (e *encoder) data(d schema.Data) {
 		values(e, *d)
 	case *schema.I64:
 		values(e, *d)
+	case *schema.B10:
+		values(e, *d)
 	case *schema.B16:
 		values(e, *d)
 	case *schema.B32:
@@ -127,7 +129,7 @@ func (e *encoder) data(d schema.Data) {
 }
 
 // values adds the memory of values, which is little endian in the format.
-func values[T uint8 | uint16 | uint32 | uint64 | int16 | int64 | [16]byte | [32]byte](e *encoder, list []T) {
+func values[T uint8 | uint16 | uint32 | uint64 | int16 | int64 | [10]byte | [16]byte | [32]byte](e *encoder, list []T) {
 	if len(list) == 0 {
 		return
 	}

@@ -32,6 +32,10 @@ func encoded(b *schema.Block) []byte {
 			proto.ColInt16(*d).EncodeColumn(&buf)
 		case *schema.I64:
 			proto.ColInt64(*d).EncodeColumn(&buf)
+		case *schema.B10:
+			for _, v := range *d {
+				buf.Buf = append(buf.Buf, v[:]...)
+			}
 		case *schema.B16:
 			proto.ColFixedStr16(*d).EncodeColumn(&buf)
 		case *schema.B32:

@@ -166,10 +166,10 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// checkPairs compares the ledger's tbs_id and the view with the groups; it
+// checkPairs compares the ledger's tbs10 and the view with the groups; it
 // returns the id of each entry's certificate.
 func checkPairs(t *testing.T, c copied, corpus *ctlogtest.Corpus, groups map[string]*group, keys []string) []string {
-	rows, err := c.Rows(t.Context(), "SELECT idx, id, entry_type, status, toUnixTimestamp64Milli(ts) FROM "+c.Database()+".entries WHERE log_id = {l:UInt64} ORDER BY idx", store.Param("l", c.log))
+	rows, err := c.Rows(t.Context(), "SELECT idx, id_prefix, entry_type, status, toUnixTimestamp64Milli(ts) FROM "+c.Database()+".entries WHERE log_id = {l:UInt64} ORDER BY idx", store.Param("l", c.log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,8 +213,10 @@ func checkPairs(t *testing.T, c copied, corpus *ctlogtest.Corpus, groups map[str
 	if len(rows) != len(groups) {
 		t.Errorf("the view shows %d certificates, want %d", len(rows), len(groups))
 	}
+	whole := map[string]string{}
 	for _, r := range rows {
-		g := groups[keyOf[r[0]]]
+		whole[r[0][:20]] = r[0]
+		g := groups[keyOf[r[0][:20]]]
 		if g == nil {
 			t.Errorf("the view shows %s, which no entry has", r[0])
 			continue
@@ -237,6 +239,9 @@ func checkPairs(t *testing.T, c copied, corpus *ctlogtest.Corpus, groups map[str
 		if r[1] != fmt.Sprint(len(g.pre) > 0) || r[2] != fmt.Sprint(len(g.final) > 0) || !slices.Contains(final, r[3]) || !slices.Contains(pre, r[4]) {
 			t.Errorf("certificate %s of precertificates %v and finals %v is shown as %q", r[0], g.pre, g.final, r[1:])
 		}
+	}
+	for i := range ids {
+		ids[i] = whole[ids[i]]
 	}
 	return ids
 }

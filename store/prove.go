@@ -138,9 +138,9 @@ func (s *Store) Orphans(ctx context.Context, r schema.Range) ([]uint64, error) {
 		return nil, fmt.Errorf("looking for certificates: range [%d,%d) of log %016x is not one of at most %d entries", r.From, r.To, r.Log, 1<<16)
 	}
 	where := "log_id = {l:UInt64} AND idx >= {f:UInt64} AND idx < {t:UInt64} AND status < 'refused'"
-	const key = "reinterpretAsUInt64(substring(tbs_id, 1, 8))" // as certs is sorted
-	rows, err := s.Rows(ctx, fmt.Sprintf("SELECT DISTINCT idx FROM %[1]s WHERE %[3]s AND tbs_id NOT IN (SELECT tbs_id FROM %[2]s WHERE %[4]s IN (SELECT %[4]s FROM %[1]s WHERE %[3]s)) ORDER BY idx LIMIT %[5]d",
-		s.table("ledger"), s.table("certs"), where, key, maxOrphans), Param("l", r.Log), Param("f", r.From), Param("t", r.To))
+	// tbs8 is what certs is sorted by.
+	rows, err := s.Rows(ctx, fmt.Sprintf("SELECT DISTINCT idx FROM %[1]s WHERE %[3]s AND tbs10 NOT IN (SELECT tbs10 FROM %[2]s WHERE tbs8 IN (SELECT tbs8 FROM %[1]s WHERE %[3]s)) ORDER BY idx LIMIT %[4]d",
+		s.table("ledger"), s.table("certs"), where, maxOrphans), Param("l", r.Log), Param("f", r.From), Param("t", r.To))
 	if err != nil {
 		return nil, fmt.Errorf("looking for certificates: %w", err)
 	}

@@ -21,8 +21,8 @@ func ballast(b *testing.B, s *Store, from, to int) {
 		exec(b, s, fmt.Sprintf("INSERT INTO {db}.%s (%s) SELECT %s FROM (SELECT number + %d AS n FROM numbers(%d))%s",
 			table, columns, values, int(float64(from)*share), int(float64(to-from)*share), settings))
 	}
-	fill("ledger", "log_id, idx, ts, entry_type, status, tbs_id",
-		"n % 60, intDiv(n, 60), fromUnixTimestamp64Milli(toInt64(1780000000000 + n)), n % 2, 0, toFixedString(sipHash128(intDiv(n, 4)), 16)", 1)
+	fill("ledger", "log_id, idx, ts, entry_type, status, tbs10",
+		"n % 60, intDiv(n, 60), fromUnixTimestamp64Milli(toInt64(1780000000000 + n)), n % 2, 0, toFixedString(substring(sipHash128(intDiv(n, 4)), 1, 10), 10)", 1)
 	fill("certs", "tbs_id, not_after, validity, seen, sha256, pre_sha16, serial, profile_id, spki16, names",
 		"toFixedString(sipHash128(n), 16), toDateTime64(1783000000 + n, 0), 7775999, 3, toFixedString(SHA256(toString(n)), 32), toFixedString(sipHash128(n, 1), 16), sipHash128(n, 2), n % 1000, toFixedString(sipHash128(n, 3), 16), ['h' || toString(n) || '.example.com']", 0.25)
 	fill("name_certs", "rname, wildcard, not_before, validity, issuer_id, tbs8", "'com.example.h' || toString(intDiv(n, 2)) || '.', n % 2, toDateTime(1780000000 + n), 7775999, n % 40, sipHash64(n)", 0.5)

@@ -136,7 +136,7 @@ func (h *crashHarness) count(ctx context.Context) (c crashCount) {
 // lack. Each is 0 where nothing was lost.
 var dependentChecks = []struct{ what, sql string }{
 	{"entries in the ledger whose certificate is not in certs, or not as this kind of entry",
-		`SELECT count() FROM ct.ledger AS l LEFT JOIN (SELECT tbs_id, groupBitOr(seen) AS kinds FROM ct.certs GROUP BY tbs_id) AS c ON l.tbs_id = c.tbs_id
+		`SELECT count() FROM ct.ledger AS l LEFT JOIN (SELECT tbs10, groupBitOr(seen) AS kinds FROM ct.certs GROUP BY tbs10) AS c ON l.tbs10 = c.tbs10
 		WHERE l.status < 'refused' AND bitAnd(c.kinds, multiIf(l.entry_type = 'x509', 5, l.entry_type = 'precert', 10, 16)) = 0`},
 	{"entries that are not ok and not among the problems",
 		"SELECT count() FROM ct.ledger WHERE status != 'ok' AND (log_id, idx) NOT IN (SELECT log_id, idx FROM ct.problems)"},

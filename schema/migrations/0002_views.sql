@@ -54,6 +54,7 @@ CREATE OR REPLACE VIEW {db}.certificates
     chain Array(String) COMMENT 'SHA-256 of the chain certificates, hexadecimal, issuer first; see table issuers',
     version UInt8 COMMENT 'X.509 version',
     flags UInt64 COMMENT 'what the parser found odd, one bit each',
+    tbs10 FixedString(10) COMMENT 'first 10 bytes of tbs_id, by which entries refer to certificates',
     tbs8 UInt64 COMMENT 'first 8 bytes of tbs_id, little endian: tbs8 IN (SELECT tbs8 FROM name_certs WHERE ...) is a key look-up'
 )
 AS SELECT
@@ -115,6 +116,7 @@ AS SELECT
     arrayMap(x -> lower(hex(x)), p.chain) AS chain,
     p.version AS version,
     c.flags AS flags,
+    toFixedString(substring(c.tbs_id, 1, 10), 10) AS tbs10,
     reinterpretAsUInt64(substring(c.tbs_id, 1, 8)) AS tbs8
 FROM {db}.certs AS c FINAL
 LEFT ANY JOIN {db}.profiles AS p ON p.id = if(c.profile_id != 0, c.profile_id, c.pre_profile_id)
@@ -139,8 +141,9 @@ CREATE OR REPLACE VIEW {db}.entries
     ts DateTime64(3, 'UTC') COMMENT 'when the log took the entry in',
     entry_type String COMMENT 'x509 (final certificate), precert or unknown',
     status String COMMENT 'how far the certificate could be read',
-    tbs_id FixedString(16) COMMENT 'the certificate; see certificates.tbs_id',
-    id String COMMENT 'tbs_id in hexadecimal'
+    tbs10 FixedString(10) COMMENT 'the certificate: first 10 bytes of certificates.tbs_id',
+    id_prefix String COMMENT 'tbs10 in hexadecimal: what certificates.id begins with',
+    tbs8 UInt64 COMMENT 'first 8 bytes of tbs10, little endian; see certificates.tbs8'
 )
 AS SELECT
     g.name AS log,
@@ -149,11 +152,20 @@ AS SELECT
     l.ts AS ts,
     toString(l.entry_type) AS entry_type,
     toString(l.status) AS status,
-    l.tbs_id AS tbs_id,
-    lower(hex(l.tbs_id)) AS id
+    l.tbs10 AS tbs10,
+    lower(hex(l.tbs10)) AS id_prefix,
+    reinterpretAsUInt64(substring(l.tbs10, 1, 8)) AS tbs8
 FROM {db}.ledger AS l
 LEFT ANY JOIN (SELECT id, name FROM {db}.logs FINAL) AS g ON g.id = l.log_id
-COMMENT 'Log entries: which log holds which certificate, where, since when. From an entry to its certificate: tbs_id IN (SELECT tbs_id FROM entries WHERE ...)';
+COMMENT 'Log entries: which log holds which certificate, where, since when. From entries to their certificates: certificates WHERE tbs8 IN (SELECT tbs8 FROM entries WHERE ...), from one: certificates_for_entry';
+
+-- always
+CREATE OR REPLACE VIEW {db}.certificates_for_entry AS
+SELECT *
+FROM {db}.certificates
+WHERE tbs8 IN (SELECT tbs8 FROM {db}.ledger WHERE log_id = {log_id:UInt64} AND idx = {idx:UInt64})
+  AND tbs10 IN (SELECT tbs10 FROM {db}.ledger WHERE log_id = {log_id:UInt64} AND idx = {idx:UInt64})
+COMMENT 'The certificate of a log entry: SELECT * FROM certificates_for_entry(log_id = 1, idx = 2); log_id as in entries. Nothing if it could not be read: see problems';
 
 -- always
 CREATE OR REPLACE VIEW {db}.log_status

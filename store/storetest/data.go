@@ -90,12 +90,16 @@ type block struct {
 
 // cut makes the parts of an insert. s.mu is held.
 func (s *Server) cut(t *table, columns []Column, rows []Row, queryID string, settings map[string]string) (*block, error) {
-	order := make([]int, 0, len(t.columns))
+	order, taken := make([]int, 0, len(t.columns)), 0
 	for _, c := range t.columns {
 		if c.Kind == "ALIAS" || c.Kind == "MATERIALIZED" {
 			continue
 		}
 		i := slices.IndexFunc(columns, func(have Column) bool { return have.Name == c.Name })
+		if i < 0 && c.zero {
+			order = append(order, -1)
+			continue
+		}
 		if i < 0 {
 			return nil, exception(10, "The insert into %s lacks column %s. (NOT_FOUND_COLUMN_IN_BLOCK)", t.name, c.Name)
 		}
@@ -103,8 +107,9 @@ func (s *Server) cut(t *table, columns []Column, rows []Row, queryID string, set
 			return nil, exception(53, "Column %s of %s is %s, not %s. (TYPE_MISMATCH)", c.Name, t.name, c.Type, columns[i].Type)
 		}
 		order = append(order, i)
+		taken++
 	}
-	if len(order) != len(columns) {
+	if taken != len(columns) {
 		return nil, exception(16, "The insert into %s has %d columns, the table %d. (NO_SUCH_COLUMN_IN_TABLE)", t.name, len(columns), len(order))
 	}
 	b := &block{table: t}
@@ -113,7 +118,9 @@ func (s *Server) cut(t *table, columns []Column, rows []Row, queryID string, set
 	for _, r := range rows {
 		row := make(Row, len(order))
 		for i, at := range order {
-			row[i] = r[at]
+			if at >= 0 { // else its rows are never looked at
+				row[i] = r[at]
+			}
 		}
 		id := ""
 		if key >= 0 {
@@ -129,7 +136,9 @@ func (s *Server) cut(t *table, columns []Column, rows []Row, queryID string, set
 		if t.name == "ledger" {
 			e := Entry{number(row[t.column("log_id")]), number(row[t.column("idx")])}
 			p.entries = append(p.entries, e)
-			p.hashes = append(p.hashes, schema.RowHash([16]byte([]byte(row[t.column("tbs_id")])), e.Index))
+			var id [16]byte
+			copy(id[:], row[t.column("tbs10")])
+			p.hashes = append(p.hashes, schema.RowHash(id, e.Index))
 		}
 	}
 	b.tokens = make([]string, len(b.parts))

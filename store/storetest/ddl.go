@@ -24,6 +24,7 @@ var (
 	createDB    = regexp.MustCompile("^CREATE DATABASE (?:IF NOT EXISTS )?`(\\w+)`")
 	addColumn   = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+ADD COLUMN (?:IF NOT EXISTS )?(.*)$")
 	modify      = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY (?:SETTING (\\w+ = [\\w.]+)$|COLUMN \\w+ CODEC\\()")
+	zeroDefault = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY COLUMN (\\w+) DEFAULT toFixedString\\('', \\d+\\),\\s+COMMENT COLUMN \\w+ '")
 	partitionBy = regexp.MustCompile(`\bPARTITION BY to(YYYYMM|Year)\((\w+)\)`)
 	simple      = regexp.MustCompile(`^SimpleAggregateFunction\(\w+, (.*)\)$`)
 	comment     = regexp.MustCompile(`(?s)\s+COMMENT '(?:[^'\\]|''|\\.)*'`)
@@ -126,6 +127,18 @@ func (s *Server) ddl(q string) (ok bool, err error) {
 			t.engine += ", " + m[3]
 		}
 		return true, err
+	}
+	if m := zeroDefault.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], m[2])
+		if err != nil {
+			return true, err
+		}
+		for i := range t.columns {
+			if t.columns[i].Name == m[3] {
+				t.columns[i].Kind, t.columns[i].zero = "DEFAULT", true
+			}
+		}
+		return true, nil
 	}
 	if m := removal.FindStringSubmatch(q); m != nil {
 		t, err := s.table(m[1], "ledger")

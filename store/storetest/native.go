@@ -17,6 +17,7 @@ type Column struct {
 	Type string // without SimpleAggregateFunction
 	Full string // as in the DDL
 	Kind string // "", DEFAULT, ALIAS, MATERIALIZED
+	zero bool   // its default is zero: an insert may lack it
 }
 
 // Row is the values of one row, each as the bytes of its encoding: numbers

@@ -46,7 +46,7 @@ var (
 	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(" + regexp.QuoteMeta(schema.RowHashSQL) + "\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM \\(SELECT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY log_id DESC, idx DESC LIMIT 1\\)$")
 	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
-	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs_id NOT IN \\(SELECT tbs_id FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
+	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs10 NOT IN \\(SELECT tbs10 FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
 	total        = regexp.MustCompile("^SELECT count\\(\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	removal      = regexp.MustCompile("^ALTER TABLE `(\\w+)`\\.ledger DELETE WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) SETTINGS mutations_sync = 2$")
 	processes    = regexp.MustCompile(`^SELECT query_id FROM system\.processes WHERE query_id LIKE '(.*)'$`)
@@ -281,7 +281,7 @@ func (s *Server) orphans(m []string) (*result, error) {
 	have := map[string]bool{}
 	for _, p := range certs.parts {
 		for _, row := range p.Rows {
-			have[row[certs.column("tbs_id")]] = true
+			have[row[certs.column("tbs_id")][:10]] = true
 		}
 	}
 	const refused = 3 // of the ledger's Enum8
@@ -289,7 +289,7 @@ func (s *Server) orphans(m []string) (*result, error) {
 	for _, p := range ledger.parts {
 		for i, e := range p.entries {
 			row := p.Rows[i]
-			lacking[e.Index] = e.Log == decimal(m[2]) && row[ledger.column("status")][0] < refused && !have[row[ledger.column("tbs_id")]]
+			lacking[e.Index] = e.Log == decimal(m[2]) && row[ledger.column("status")][0] < refused && !have[row[ledger.column("tbs10")]]
 		}
 	}
 	r := &result{columns: []string{"idx"}}
