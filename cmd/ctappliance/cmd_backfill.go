@@ -21,6 +21,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
@@ -48,7 +49,7 @@ func backfillCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "end", Usage: "`INDEX` behind the last entry; 0: the log's size now"},
 			resumeHaltedFlag(),
 			&cli.IntFlag{Name: "workers", Usage: "requests under way at once, `N` at most (fetch.workers)"},
-		}, append(profileFlags(), configFlags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "memory", "log")...)...),
+		}, append(profileFlags(), config.Flags("contact", "data-dir", "store", "engine", "wal", "flush", "parse", "fetch", "log-list", "limits", "allow-private", "memory", "log")...)...),
 		Action: profiled(backfill),
 	}
 }
@@ -86,7 +87,7 @@ func backfill(c *cli.Context) error {
 		return &usageError{err}
 	}
 	info := listed.Info
-	client, pacer, err := hosts.client(info, cfg.Logs[0].access())
+	client, pacer, err := hosts.client(info, accessOf(&cfg.Logs[0]))
 	if err != nil {
 		return &usageError{err}
 	}
@@ -113,7 +114,7 @@ func backfill(c *cli.Context) error {
 	}
 	tiles := loadTiles(cfg.DataDir, quiet)
 	if info.TileURL = tiles.find(c.Context, hosts, info, end-start); info.TileURL != "" {
-		if client, pacer, err = hosts.client(info, cfg.Logs[0].access()); err != nil {
+		if client, pacer, err = hosts.client(info, accessOf(&cfg.Logs[0])); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -142,8 +143,8 @@ func backfill(c *cli.Context) error {
 // oneLog makes the log that the flags name the only one of the configuration.
 // What they do not say of it is taken from the configuration's logs. A name or
 // log ID of the log list is replaced by the URL there.
-func (c *Config) oneLog(ctx *cli.Context) error {
-	l := LogConfig{URL: ctx.String("log-url"), Key: ctx.String("log-key"), Kind: ctx.String("kind"), SubmissionURL: ctx.String("submission-url"), Name: ctx.String("log-name")}
+func (c *settings) oneLog(ctx *cli.Context) error {
+	l := config.LogConfig{URL: ctx.String("log-url"), Key: ctx.String("log-key"), Kind: ctx.String("kind"), SubmissionURL: ctx.String("submission-url"), Name: ctx.String("log-name")}
 	if path, err := filepath.Abs(l.URL); err == nil && (strings.HasPrefix(l.URL, "/") || strings.HasPrefix(l.URL, "./") || strings.HasPrefix(l.URL, "../")) {
 		l.URL = (&url.URL{Scheme: "file", Path: path}).String()
 	}
@@ -191,13 +192,9 @@ func (c *Config) oneLog(ctx *cli.Context) error {
 			l.Key = base64.StdEncoding.EncodeToString(info.Key)
 		}
 	}
-	c.Logs, c.LogNames = []LogConfig{l}, nil
-	for _, key := range []string{"logs", "logs[0]", "log-names"} {
-		delete(c.origins, key)
-	}
-	for key, flag := range map[string]string{"url": "--log-url", "key": "--log-key", "kind": "--kind", "submission-url": "--submission-url", "name": "--log-name"} {
-		c.origins["logs[0]."+key] = flag + "\x00"
-	}
+	c.Logs, c.LogNames = []config.LogConfig{l}, nil
+	c.Typed([]string{"logs", "logs[0]", "log-names"}, map[string]string{"logs[0].url": "--log-url", "logs[0].key": "--log-key", "logs[0].kind": "--kind",
+		"logs[0].submission-url": "--submission-url", "logs[0].name": "--log-name"})
 	return nil
 }
 
@@ -214,7 +211,7 @@ func headOf(ctx context.Context, l ctlog.Log) (*ctlog.Head, error) {
 }
 
 // handOver gives the range to a running appliance and watches it there.
-func (c *Config) handOver(ctx context.Context, info ctlog.Info, start, end uint64, show *progress) error {
+func (c *settings) handOver(ctx context.Context, info ctlog.Info, start, end uint64, show *progress) error {
 	body, err := json.Marshal(ingest.SpanRequest{Log: hex.EncodeToString(info.ID[:]), From: start, To: end})
 	if err != nil {
 		return err

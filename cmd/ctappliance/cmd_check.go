@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -31,7 +32,7 @@ func checkCommand() *cli.Command {
 			"asks logs for their heads (of those that the lists name one per host) and the store for its version.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "print-config", Usage: "print the configuration in force, secrets redacted, and stop"},
-		}, configFlags()...),
+		}, config.Flags()...),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, !c.Bool("print-config"))
 			if err != nil {
@@ -46,7 +47,7 @@ func checkCommand() *cli.Command {
 }
 
 // check prints a line for everything that run would need.
-func (c *Config) check(ctx context.Context, out io.Writer) error {
+func (c *settings) check(ctx context.Context, out io.Writer) error {
 	bad := 0
 	say := func(what string, err error, good string) {
 		if err == nil {
@@ -91,12 +92,12 @@ func (c *Config) check(ctx context.Context, out io.Writer) error {
 // askLists fetches the lists, keeping nothing, and says of each what came.
 // Where they cannot be had it goes on with those of the data directory, as run
 // would. It returns the logs that run would follow.
-func (c *Config) askLists(ctx context.Context, say func(what string, err error, good string)) ([]choice, error) {
+func (c *settings) askLists(ctx context.Context, say func(what string, err error, good string)) ([]choice, error) {
 	out := slog.New(slog.DiscardHandler)
 	f := newFleet(c, out)
 	f.recall(out)
 	var lists *catalog.Catalog
-	if c.needsLists() {
+	if c.NeedsLists() {
 		var err error
 		if lists, err = c.openLists("", out); err != nil {
 			return nil, err
@@ -144,7 +145,7 @@ type asked struct {
 
 // askHeads asks logs for their heads: those that the configuration names, and
 // of the others one for each host and protocol.
-func (c *Config) askHeads(ctx context.Context, choices []choice) []asked {
+func (c *settings) askHeads(ctx context.Context, choices []choice) []asked {
 	type place struct {
 		host string
 		kind ctlog.Kind
@@ -193,7 +194,7 @@ func (c *Config) askHeads(ctx context.Context, choices []choice) []asked {
 }
 
 // checkDataDir looks whether the directory could be used, without making it.
-func (c *Config) checkDataDir() (good string, err error) {
+func (c *settings) checkDataDir() (good string, err error) {
 	info, err := os.Stat(c.DataDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return "not there yet; run will create it", nil

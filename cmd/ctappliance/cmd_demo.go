@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store"
 )
@@ -287,7 +288,7 @@ func (d *demo) watch(ctx context.Context, ended <-chan error, look func(delivere
 
 // show queries the store and says how to go on.
 func (d *demo) show(ctx context.Context, took time.Duration) error {
-	cfg := DefaultConfig()
+	cfg := &settings{Config: *config.Default()}
 	cfg.DataDir, cfg.Engine.Library = filepath.Join(d.dir, "data"), d.library
 	cfg.Log.Level = "warn"
 	e, err := cfg.startEngine(ctx, cfg.logger(d.err))

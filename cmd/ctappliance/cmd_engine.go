@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/schema"
 	"ctappliance/store"
@@ -34,16 +35,16 @@ func engineCommand() *cli.Command {
 			"it ends with.\n\n" +
 			"   ctappliance engine \"SELECT count() FROM ct.ledger\"",
 		ArgsUsage: "[SQL]",
-		Flags:     append([]cli.Flag{&cli.IntFlag{Name: "rows", Usage: "print `N` rows at most", Value: 10_000}}, configFlags("data-dir", "engine", "store.database", "log")...),
+		Flags:     append([]cli.Flag{&cli.IntFlag{Name: "rows", Usage: "print `N` rows at most", Value: 10_000}}, config.Flags("data-dir", "engine", "store.database", "log")...),
 		Action:    engineAction,
 	}
 }
 
 func engineAction(c *cli.Context) error {
 	statement := strings.Join(c.Args().Slice(), " ")
-	cfg, err := loadConfig(c, false)
+	cfg, err := load(c, false)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	for _, word := range c.Args().Tail() {
 		if strings.HasPrefix(word, "--") {
@@ -90,7 +91,7 @@ func engineAction(c *cli.Context) error {
 
 // storeAccess reaches the engine of the running appliance, or starts one for
 // the time of the command.
-func (c *Config) storeAccess(ctx *cli.Context, log *slog.Logger) (access storeAccess, stop func(), err error) {
+func (c *settings) storeAccess(ctx *cli.Context, log *slog.Logger) (access storeAccess, stop func(), err error) {
 	err = control(ctx.Context, c.DataDir, "GET", "/store", nil, &access)
 	if err == nil && !access.Embedded {
 		return access, nil, errors.New("the running appliance uses a ClickHouse of yours; query that one")
@@ -118,7 +119,7 @@ func schemaCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "print", Usage: "print every statement, with comments on every column",
-				Flags: configFlags("store.database"),
+				Flags: config.Flags("store.database"),
 				Action: func(c *cli.Context) error {
 					cfg, err := configured(c, false)
 					if err != nil {
@@ -134,7 +135,7 @@ func schemaCommand() *cli.Command {
 			},
 			{
 				Name: "apply", Usage: "create what is missing in the store; 'run' does the same by itself",
-				Flags: configFlags("data-dir", "store", "engine", "log"),
+				Flags: config.Flags("data-dir", "store", "engine", "log"),
 				Action: func(c *cli.Context) error {
 					cfg, err := configured(c, false)
 					if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
@@ -34,7 +35,7 @@ func logsCommand() *cli.Command {
 			&cli.BoolFlag{Name: "wide", Usage: "all columns whole, also where the terminal (or COLUMNS) is narrower"},
 			&cli.BoolFlag{Name: "json", Usage: "everything, as JSON"},
 			&cli.BoolFlag{Name: "refresh", Usage: "fetch the lists now"},
-		}, configFlags("contact", "data-dir", "lists", "follow", "logs", "log-list", "log-names", "limits", "allow-private", "log")...),
+		}, config.Flags("contact", "data-dir", "lists", "follow", "logs", "log-list", "log-names", "limits", "allow-private", "log")...),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, false)
 			if err != nil {
@@ -102,12 +103,12 @@ type logLine struct {
 
 // logTable chooses as run would, and asks the running appliance how it is
 // doing.
-func (c *Config) logTable(ctx context.Context, errOut io.Writer, refresh bool) (*logTable, error) {
+func (c *settings) logTable(ctx context.Context, errOut io.Writer, refresh bool) (*logTable, error) {
 	out := c.logger(errOut)
 	f := newFleet(c, out)
 	t := &logTable{}
 	var lists *catalog.Catalog
-	if c.needsLists() {
+	if c.NeedsLists() {
 		var err error
 		if lists, err = c.listsForTable(ctx, out, refresh); err != nil {
 			return nil, err
@@ -146,7 +147,7 @@ func (c *Config) logTable(ctx context.Context, errOut io.Writer, refresh bool) (
 		t.Logs = append(t.Logs, line)
 	}
 	t.Lists = listStatuses(lists, followed)
-	if lists != nil && c.followsLists() {
+	if lists != nil && c.FollowsLists() {
 		if rules, err := catalog.ParseRules(c.Follow.Include, c.Follow.Exclude); err == nil {
 			t.Unused = rules.Unused(lists.Logs())
 		}
@@ -157,7 +158,7 @@ func (c *Config) logTable(ctx context.Context, errOut io.Writer, refresh bool) (
 // listsForTable reads the lists: files as they are now, others as they were
 // last fetched, unless they are to be fetched now, or never were and we may say
 // who asks. What is only shown is not kept.
-func (c *Config) listsForTable(ctx context.Context, out *slog.Logger, refresh bool) (*catalog.Catalog, error) {
+func (c *settings) listsForTable(ctx context.Context, out *slog.Logger, refresh bool) (*catalog.Catalog, error) {
 	sources, err := c.sources()
 	if err != nil {
 		return nil, err
@@ -168,7 +169,7 @@ func (c *Config) listsForTable(ctx context.Context, out *slog.Logger, refresh bo
 		if err := c.makeDataDir(); err != nil {
 			return nil, err
 		}
-	} else if !slices.ContainsFunc(sources, func(s catalog.Source) bool { return isRemote(s.URL) || isRemote(s.SigURL) }) {
+	} else if !slices.ContainsFunc(sources, func(s catalog.Source) bool { return config.IsRemote(s.URL) || config.IsRemote(s.SigURL) }) {
 		dir, fetch = "", true
 	}
 	lists, err := c.openLists(dir, out)

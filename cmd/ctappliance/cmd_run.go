@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest"
 	"ctappliance/internal/durable"
 )
@@ -23,7 +24,7 @@ func runCommand() *cli.Command {
 			"names; 'ctappliance logs' says which and why. A contact address is all that must be configured. It may be\n" +
 			"stopped and killed at any time and goes on exactly where it was. 'ctappliance status' shows how it is\n" +
 			"doing; 'ctappliance reload' (or SIGHUP) puts a changed configuration in force.",
-		Flags: slices.Concat([]cli.Flag{resumeHaltedFlag()}, profileFlags(), configFlags()),
+		Flags: slices.Concat([]cli.Flag{resumeHaltedFlag()}, profileFlags(), config.Flags()),
 		Action: profiled(func(c *cli.Context) error {
 			cfg, err := configured(c, true)
 			if err != nil {
@@ -37,7 +38,7 @@ func runCommand() *cli.Command {
 			defer stop()
 			hup := hangups(ctx, stop)
 			f := newFleet(cfg, log)
-			f.reread = func() (*Config, error) { return configured(c, true) }
+			f.reread = func() (*settings, error) { return configured(c, true) }
 			f.probe = f.hosts.probeTiles
 			if err := cfg.alone(); err != nil {
 				return err
@@ -61,7 +62,7 @@ func runCommand() *cli.Command {
 
 // alone says so where another process works in the data directory: the notes
 // that a fleet keeps there are that one's, and lists need not be waited for.
-func (c *Config) alone() error {
+func (c *settings) alone() error {
 	unlock, err := durable.Lock(filepath.Join(c.DataDir, "lock"))
 	if held := (*durable.LockedError)(nil); errors.As(err, &held) {
 		return &ingest.InUseError{Dir: c.DataDir, Err: err}
@@ -92,7 +93,7 @@ func resumeHaltedFlag() cli.Flag {
 // runPipeline opens the store and the pipeline and runs both with the control
 // socket. adjust may change the pipeline's configuration; watch, if the
 // adjusted configuration has one, runs beside it.
-func (cfg *Config) runPipeline(ctx context.Context, logs []ingest.Follow, log *slog.Logger, adjust func(*ingest.Config) (watch func(context.Context, *ingest.Appliance))) error {
+func (cfg *settings) runPipeline(ctx context.Context, logs []ingest.Follow, log *slog.Logger, adjust func(*ingest.Config) (watch func(context.Context, *ingest.Appliance))) error {
 	cfg.limitMemory()
 	// The data directory is locked before the engine starts, so that the error
 	// of a second appliance is about the directory and not about a port.

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ctappliance/checkpoint"
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/wal"
@@ -34,7 +35,7 @@ func statusCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "everything, as JSON"},
 			&cli.GenericFlag{Name: "watch", Usage: "draw again every two seconds, or as often as --watch=`TIME` says, until interrupted", Value: watch},
 			&cli.StringSliceFlag{Name: "log", Usage: "only the logs of this `NAME`, part of a name, or log ID; may be given several times"},
-		}, checkFlags(), configFlags("data-dir")),
+		}, checkFlags(), config.Flags("data-dir")),
 		Action: func(c *cli.Context) error {
 			limits, err := thresholdsOf(c)
 			if err != nil {

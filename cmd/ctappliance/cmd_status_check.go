@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 )
@@ -66,7 +67,7 @@ func thresholdsOf(c *cli.Context) (thresholds, error) {
 		return t, wrong("max-refused", err)
 	}
 	disk := c.String("min-disk")
-	var bytes Size
+	var bytes config.Size
 	if t.diskLasts, err = parseTime(disk); err != nil {
 		if bytes.UnmarshalText([]byte(disk)) != nil {
 			return t, wrong("min-disk", fmt.Errorf("%s is neither a time such as 3d nor a size such as 20GiB", plain.Quote(disk)))
@@ -81,7 +82,7 @@ func parseTime(s string) (time.Duration, error) {
 	if strings.TrimSpace(s) == "0" {
 		return 0, nil
 	}
-	var d Duration
+	var d config.Duration
 	err := d.UnmarshalText([]byte(s))
 	return time.Duration(d), err
 }

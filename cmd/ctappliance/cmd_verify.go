@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
@@ -37,7 +38,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the logs"},
 			&cli.IntFlag{Name: "tiles", Usage: "random tiles of each log to fetch again, `N`", Value: 5},
 			&cli.Uint64Flag{Name: "lookups", Usage: "entries of each log, in one random stretch, whose certificates are looked up, `N`", Value: 1_000_000},
-		}, profileFlags(), configFlags()),
+		}, profileFlags(), config.Flags()),
 		Action: profiled(func(c *cli.Context) error {
 			cfg, err := configured(c, false)
 			if err != nil {
@@ -56,7 +57,7 @@ type logFindings struct {
 	NotAsked string `json:"not_asked,omitempty"` // why the log itself was not asked
 }
 
-func verify(c *cli.Context, cfg *Config) error {
+func verify(c *cli.Context, cfg *settings) error {
 	ctx, out := c.Context, c.App.Writer
 	cfg.quiet()
 	st, err := readStatus(ctx, cfg.DataDir)
@@ -76,7 +77,7 @@ func verify(c *cli.Context, cfg *Config) error {
 	reason := "the log is not in the configuration"
 	if c.Bool("offline") {
 		reason = "--offline"
-	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 || cfg.followsLists() && cfg.Contact != "" {
+	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 || cfg.FollowsLists() && cfg.Contact != "" {
 		if err := cfg.ValidateLogs(); err != nil {
 			return &usageError{err}
 		}
@@ -157,7 +158,7 @@ func verify(c *cli.Context, cfg *Config) error {
 }
 
 // repair has the gaps that were found fetched again.
-func (c *Config) repair(ctx *cli.Context, all []logFindings, follows []ingest.Follow) error {
+func (c *settings) repair(ctx *cli.Context, all []logFindings, follows []ingest.Follow) error {
 	gaps := 0
 	var mend []ingest.Follow
 	for _, f := range all {
@@ -199,7 +200,7 @@ func (c *Config) repair(ctx *cli.Context, all []logFindings, follows []ingest.Fo
 }
 
 // repairAlone runs a pipeline that does nothing but fetch the gaps again.
-func (c *Config) repairAlone(ctx *cli.Context, mend []ingest.Follow, gaps int) error {
+func (c *settings) repairAlone(ctx *cli.Context, mend []ingest.Follow, gaps int) error {
 	err := c.runPipeline(ctx.Context, mend, c.operatorLog(ctx), func(pc *ingest.Config) func(context.Context, *ingest.Appliance) {
 		pc.UntilDone = true
 		return nil
@@ -250,7 +251,7 @@ func verifyWAL(dir string) (records int, damaged []string, err error) {
 
 // reader opens the store for looking: that of the running appliance, the
 // configured server, or the embedded engine for the time of the command.
-func (c *Config) reader(ctx *cli.Context) (st *store.Store, stop func(), err error) {
+func (c *settings) reader(ctx *cli.Context) (st *store.Store, stop func(), err error) {
 	log := c.logger(stderr(ctx))
 	sc := c.storeConfig(nil, log)
 	end := func() {}

@@ -12,12 +12,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest"
 	"ctappliance/wal"
 )
 
 func walCommand() *cli.Command {
-	flags := func() []cli.Flag { return configFlags("data-dir") }
+	flags := func() []cli.Flag { return config.Flags("data-dir") }
 	return &cli.Command{
 		Name:  "wal",
 		Usage: "look into the write-ahead log",

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"golang.org/x/sync/errgroup"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine"
 )
@@ -244,7 +245,7 @@ func (h *crashHarness) start() {
 	if h.rnd.IntN(4) == 0 {
 		budget = "4MiB"
 	}
-	cmd.Env = append(os.Environ(), stepFileEnv+"="+h.page.path,
+	cmd.Env = append(os.Environ(), config.StepFileEnv+"="+h.page.path,
 		fmt.Sprintf("CTAPPLIANCE_STORE_DEDUP_TOKENS=%v", h.rnd.IntN(4) == 0), "CTAPPLIANCE_WAL_BUDGET="+budget)
 	cmd.Stderr = h.out
 	h.dataRequests = h.requests()

@@ -14,6 +14,9 @@
 //	engine    query the embedded ClickHouse, or serve it for curl and Grafana
 //	demo      a log on this machine, a crash, and every entry exactly once
 //
+// Packages below say how (plain: text, figures and tables for people) and what
+// (config: everything that a user can set); this one has the commands, and wires.
+//
 // # What a caller can rely on
 //
 // Results go to standard output, everything else to standard error. An error
@@ -29,7 +32,7 @@
 // critical, and one line on standard output.
 //
 // Flags, environment (CTAPPLIANCE_…) and config file know the same names; see
-// [Config]. The text of errors that came from a log or a server is cleaned of
+// package config. The text of errors that came from a log or a server is cleaned of
 // what a terminal would act on.
 //
 // Nobody has to read what is written to standard error: it is queued, up to 1

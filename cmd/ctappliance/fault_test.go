@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/store/engine"
 )
 
@@ -121,7 +122,7 @@ func (l *lab) command(args ...string) *exec.Cmd {
 	}
 	all := append(append(append([]string{}, l.wrap...), l.exe), args...)
 	cmd := exec.Command(all[0], append(all[1:], "--config", filepath.Join(l.dir, "config.yaml"))...)
-	cmd.Env = append(append(os.Environ(), stepFileEnv+"="+l.page.path), l.env...)
+	cmd.Env = append(append(os.Environ(), config.StepFileEnv+"="+l.page.path), l.env...)
 	cmd.Stderr = l.out
 	return cmd
 }

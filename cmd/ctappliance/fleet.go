@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
@@ -25,7 +26,7 @@ import (
 type fleet struct {
 	out    *slog.Logger
 	dir    string
-	reread func() (*Config, error) // the configuration as it is now; nil: no reload
+	reread func() (*settings, error) // the configuration as it is now; nil: no reload
 	hosts  *hosts
 	now    func() time.Time
 	probe  func(ctx context.Context, info ctlog.Info) (url string, err error) // asks a log for tiles; nil: none is asked
@@ -38,7 +39,7 @@ type fleet struct {
 
 	// Guarded by changing; mu too where it is written.
 	mu       sync.Mutex
-	c        *Config
+	c        *settings
 	lists    *catalog.Catalog // nil: no list is read
 	followed map[ctlog.Hash]choice
 	left     map[ctlog.Hash]pastLog // logs of the lists that are followed, or were until they left the lists
@@ -67,7 +68,7 @@ type fleetState struct {
 	Logs  []pastLog `json:"logs"`
 }
 
-func newFleet(c *Config, out *slog.Logger) *fleet {
+func newFleet(c *settings, out *slog.Logger) *fleet {
 	return &fleet{c: c, out: out, dir: c.DataDir, hosts: newHosts(c), now: time.Now, reloading: func() func() { return func() {} }, followed: map[ctlog.Hash]choice{}, left: map[ctlog.Hash]pastLog{}, known: map[ctlog.Hash]bool{},
 		relist: make(chan struct{}, 1), again: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 }
@@ -82,7 +83,7 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 	f.recall(f.out)
 	f.hosts.loadPace(f.dir, f.now(), f.out)
 	var missing error
-	if f.c.needsLists() {
+	if f.c.NeedsLists() {
 		if err := f.c.makeDataDir(); err != nil {
 			return nil, err
 		}
@@ -96,7 +97,7 @@ func (f *fleet) begin(ctx context.Context) ([]ingest.Follow, error) {
 		if len(f.lists.Logs()) == 0 && len(f.c.Logs)+len(f.left) == 0 {
 			return nil, errNoList(missing)
 		}
-		if slices.ContainsFunc(f.lists.Sources(), func(s catalog.SourceStatus) bool { return !isRemote(s.URL) }) {
+		if slices.ContainsFunc(f.lists.Sources(), func(s catalog.SourceStatus) bool { return !config.IsRemote(s.URL) }) {
 			poke(f.again) // a file may be another than the last life read, and costs nobody anything
 		}
 	}
@@ -156,7 +157,7 @@ func errNothing(choices []choice) error {
 // choose says of every log that the configuration and the lists know what
 // becomes of it. behind reports whether a log has entries that are wanted and
 // not copied yet.
-func (f *fleet) choose(ctx context.Context, c *Config, lists *catalog.Catalog, behind func(ctlog.Hash) bool) ([]choice, error) {
+func (f *fleet) choose(ctx context.Context, c *settings, lists *catalog.Catalog, behind func(ctlog.Hash) bool) ([]choice, error) {
 	list, err := c.loadList()
 	if err != nil {
 		return nil, err
@@ -170,7 +171,7 @@ func (f *fleet) choose(ctx context.Context, c *Config, lists *catalog.Catalog, b
 		known = listed
 	}
 	choices, err := c.ownLogs(ctx, f.hosts, known)
-	if err != nil || !c.followsLists() {
+	if err != nil || !c.FollowsLists() {
 		return choices, err
 	}
 	rules, err := catalog.ParseRules(c.Follow.Include, c.Follow.Exclude)
@@ -180,7 +181,7 @@ func (f *fleet) choose(ctx context.Context, c *Config, lists *catalog.Catalog, b
 	choices = choiceOfLists(choices, listed, rules, c.Follow.Start, f.left, behind, f.now())
 	for i := range choices {
 		if ch := &choices[i]; !ch.Own && ch.Start.Now && f.late(ch.Info.ID) {
-			ch.Start = Start{Date: f.began, History: ch.Start.History}
+			ch.Start = config.Start{Date: f.began, History: ch.Start.History}
 		}
 	}
 	return choices, nil
@@ -195,7 +196,7 @@ func (f *fleet) late(id ctlog.Hash) bool {
 
 // choiceOfLists adds to choices what becomes of the logs of the lists, and of
 // those that have left them.
-func choiceOfLists(choices []choice, listed []catalog.Listed, rules catalog.Rules, start Start, left map[ctlog.Hash]pastLog, behind func(ctlog.Hash) bool, now time.Time) []choice {
+func choiceOfLists(choices []choice, listed []catalog.Listed, rules catalog.Rules, start config.Start, left map[ctlog.Hash]pastLog, behind func(ctlog.Hash) bool, now time.Time) []choice {
 	seen := map[ctlog.Hash]bool{}
 	for _, ch := range choices {
 		seen[ch.Info.ID] = true
@@ -337,7 +338,7 @@ type applied struct {
 
 // apply chooses anew from a configuration and lists, and puts the choice in
 // force. f.changing is held. Where it fails nothing has changed.
-func (f *fleet) apply(ctx context.Context, p pipeline, c *Config, lists *catalog.Catalog) (applied, error) {
+func (f *fleet) apply(ctx context.Context, p pipeline, c *settings, lists *catalog.Catalog) (applied, error) {
 	behind := backlogs(p.Status())
 	choices, err := f.choose(ctx, c, lists, func(id ctlog.Hash) bool { return behind[hex.EncodeToString(id[:])] })
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest"
 )
 
@@ -147,8 +148,12 @@ func (f *testFleet) publish(logs []listed) {
 // restart is another life in the same directory.
 func (f *testFleet) restart() []ingest.Follow {
 	f.t.Helper()
-	reread := func() (*Config, error) {
-		return readConfig(configInput{File: f.file}, func(c *Config) []keyError { return append(c.problems(), c.logProblems()...) })
+	reread := func() (*settings, error) {
+		c, err := config.Read(config.Input{File: f.file}, func(c *config.Config) []config.KeyError { return append(c.Problems(), c.LogProblems()...) })
+		if err != nil {
+			return nil, err
+		}
+		return &settings{Config: *c}, nil
 	}
 	c, err := reread()
 	if err != nil {
@@ -421,7 +426,7 @@ func TestFleetWithoutLists(t *testing.T) {
 	}
 	none := *f.c
 	none.Logs = nil
-	begin := func(c *Config) (*fleet, string, error) {
+	begin := func(c *settings) (*fleet, string, error) {
 		again := newFleet(c, f.out)
 		follows, err := again.begin(t.Context())
 		for _, l := range follows {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
 )
@@ -36,7 +37,7 @@ const loopbackStart = 1000
 
 func hintFor(hostname string) hint {
 	hostname = strings.ToLower(strings.TrimSuffix(hostname, "."))
-	if isLoopback(hostname) {
+	if config.IsLoopback(hostname) {
 		return hint{start: loopbackStart}
 	}
 	for _, h := range hints {
@@ -54,7 +55,7 @@ func hintFor(hostname string) hint {
 // log and starts its requests over.
 type hosts struct {
 	mu         sync.Mutex
-	c          *Config // in force
+	c          *settings // in force
 	byHost     map[string]*pace.Pacer
 	byOperator map[string]*pace.Pacer
 	shares     map[shareKey]ctlog.Pacer
@@ -89,7 +90,7 @@ type madeClient struct {
 type clientParts struct {
 	info         ctlog.Info
 	agent        string
-	maxBody      Size
+	maxBody      config.Size
 	allowPrivate bool
 	keepAlive    bool
 	gate         *pace.Pacer // of the operator; nil = none
@@ -102,14 +103,14 @@ type access struct {
 	archive bool // an https URL is a tile directory that was a log once
 }
 
-func newHosts(c *Config) *hosts {
+func newHosts(c *settings) *hosts {
 	return &hosts{c: c, byHost: map[string]*pace.Pacer{}, byOperator: map[string]*pace.Pacer{}, shares: map[shareKey]ctlog.Pacer{},
 		clients: map[ctlog.Hash]*madeClient{}, transports: map[transportKey]*http.Transport{}, learnt: map[string]pace.State{}, kinds: map[probed]ctlog.Kind{}}
 }
 
 // use puts another configuration in force: its limits hold for requests from
 // now on, also of clients that are at work.
-func (h *hosts) use(c *Config) {
+func (h *hosts) use(c *settings) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.c = c
@@ -133,23 +134,23 @@ func hostOf(rawURL string) (host, hostname string) {
 }
 
 // limit is what the configuration says of a host, with or without its port.
-func (h *hosts) limit(host string) LimitConfig {
+func (h *hosts) limit(host string) config.LimitConfig {
 	_, hostname := hostOf("https://" + host)
 	for _, l := range h.c.Limits {
 		if l.Host != "" && (strings.EqualFold(l.Host, host) || strings.EqualFold(l.Host, hostname)) {
 			return l
 		}
 	}
-	return LimitConfig{}
+	return config.LimitConfig{}
 }
 
-func (h *hosts) operatorLimit(operator string) LimitConfig {
+func (h *hosts) operatorLimit(operator string) config.LimitConfig {
 	for _, l := range h.c.Limits {
 		if l.Host == "" && operator != "" && strings.EqualFold(l.Operator, operator) {
 			return l
 		}
 	}
-	return LimitConfig{}
+	return config.LimitConfig{}
 }
 
 // pacer returns the pacer of a host. h.mu is held.
@@ -189,7 +190,7 @@ func (h *hosts) gate(operator string) *pace.Pacer {
 
 // gateStart lets an operator's turnstile begin where it may stay: it bounds,
 // and has nothing to find out.
-func gateStart(l LimitConfig) float64 {
+func gateStart(l config.LimitConfig) float64 {
 	if l.MaxQPS > 0 {
 		return l.MaxQPS
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/pace"
@@ -206,7 +207,7 @@ func TestAccess(t *testing.T) {
 		{"file:///old/", "auto", access{file: true, archive: true}},
 	}
 	for _, tt := range tests {
-		if got := (&LogConfig{URL: tt.url, Kind: tt.kind}).access(); got != tt.want {
+		if got := accessOf(&config.LogConfig{URL: tt.url, Kind: tt.kind}); got != tt.want {
 			t.Errorf("%s, %s: %+v", tt.url, tt.kind, got)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 const listsDir = "lists"
 
 // sources are the lists of the configuration.
-func (c *Config) sources() ([]catalog.Source, error) {
+func (c *settings) sources() ([]catalog.Source, error) {
 	if len(c.Lists.Sources) == 0 {
 		return []catalog.Source{catalog.Google(), catalog.Apple()}, nil
 	}
@@ -25,10 +25,10 @@ func (c *Config) sources() ([]catalog.Source, error) {
 		s, err := catalog.ParseSource(l.URL)
 		if err == nil && l.Key != "" {
 			s.SigURL = l.Sig
-			s.Key, err = l.publicKey()
+			s.Key, err = l.PublicKey()
 		}
 		if err != nil {
-			return nil, &usageError{fmt.Errorf("%s: %w", c.label(fmt.Sprintf("lists.sources[%d]", i)), err)}
+			return nil, &usageError{fmt.Errorf("%s: %w", c.Label(fmt.Sprintf("lists.sources[%d]", i)), err)}
 		}
 		for n, name := 2, s.Name; names[s.Name]; n++ { // two lists of one host
 			s.Name = fmt.Sprintf("%.60s-%d", name, n)
@@ -40,7 +40,7 @@ func (c *Config) sources() ([]catalog.Source, error) {
 }
 
 // openLists reads the lists that dir keeps; it asks nobody.
-func (c *Config) openLists(dir string, out *slog.Logger) (*catalog.Catalog, error) {
+func (c *settings) openLists(dir string, out *slog.Logger) (*catalog.Catalog, error) {
 	sources, err := c.sources()
 	if err != nil {
 		return nil, err

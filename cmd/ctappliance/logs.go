@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
@@ -24,7 +25,7 @@ type choice struct {
 	Lists  []string // that name it
 	Follow bool
 	Why    string // it is followed, or is not, in a few words
-	Start  Start
+	Start  config.Start
 	Own    bool // named by the configuration
 	Access access
 }
@@ -32,12 +33,12 @@ type choice struct {
 // follows turns the logs that the configuration names, and those that it
 // follows of the lists as they were last fetched, into clients with the spans
 // to copy.
-func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
+func (c *settings) follows(ctx context.Context) ([]ingest.Follow, error) {
 	out := slog.New(slog.DiscardHandler)
 	f := newFleet(c, out)
 	f.recall(out)
 	var lists *catalog.Catalog
-	if c.needsLists() {
+	if c.NeedsLists() {
 		var err error
 		if lists, err = c.openLists(filepath.Join(c.DataDir, listsDir), out); err != nil {
 			return nil, err
@@ -47,7 +48,7 @@ func (c *Config) follows(ctx context.Context) ([]ingest.Follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(choices) == 0 && !c.followsLists() {
+	if len(choices) == 0 && !c.FollowsLists() {
 		return nil, usagef("there is no log to follow; set logs (url and key), or log-names")
 	}
 	f.tiles.mark(choices)
@@ -75,7 +76,7 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 			out.Warn("log of the lists cannot be followed", "log", ch.Info.Name, "err", err)
 			continue
 		}
-		follows = append(follows, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{ch.Start.request()}, Why: ch.Why})
+		follows = append(follows, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{ch.Start.Request()}, Why: ch.Why})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
@@ -85,11 +86,11 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 
 // ownLogs are the logs of logs and log-names, completed from known, which is
 // nil where there is no list.
-func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) ([]choice, error) {
+func (c *settings) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) ([]choice, error) {
 	var out []choice
 	var errs []error
 	seen := map[ctlog.Hash]bool{}
-	add := func(l catalog.Listed, start Start, why string, may access) {
+	add := func(l catalog.Listed, start config.Start, why string, may access) {
 		if seen[l.ID] {
 			return // chosen by name and configured by URL: the first one counts
 		}
@@ -102,13 +103,13 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 			errs = append(errs, err)
 			continue
 		}
-		add(info, c.Logs[i].Start, "named under logs", c.Logs[i].access())
+		add(info, c.Logs[i].Start, "named under logs", accessOf(&c.Logs[i]))
 	}
 	for _, name := range c.LogNames {
 		if name == "all usable" {
 			for _, l := range known {
 				if l.Follow() && (l.State == "usable" || l.State == "qualified") {
-					add(l, Start{}, "named in log-names, as all that are usable", access{})
+					add(l, config.Start{}, "named in log-names, as all that are usable", access{})
 				}
 			}
 			continue
@@ -121,7 +122,7 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 			errs = append(errs, fmt.Errorf("log-names: %w", err))
 			continue
 		}
-		add(l, Start{}, "named in log-names", access{})
+		add(l, config.Start{}, "named in log-names", access{})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
@@ -131,7 +132,7 @@ func (c *Config) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed) 
 
 // knownLogs are the logs of log-list, else those of the lists as they were
 // last fetched; nobody is asked for them. nil: no list is there.
-func (c *Config) knownLogs() ([]catalog.Listed, error) {
+func (c *settings) knownLogs() ([]catalog.Listed, error) {
 	list, err := c.loadList()
 	if err != nil || list != nil {
 		return asListed(list), err
@@ -175,7 +176,7 @@ func findListed(known []catalog.Listed, what string) (catalog.Listed, error) {
 	return known[i], nil
 }
 
-func (c *Config) loadList() (*ctlog.List, error) {
+func (c *settings) loadList() (*ctlog.List, error) {
 	if c.LogList == "" {
 		return nil, nil
 	}
@@ -188,10 +189,10 @@ func (c *Config) loadList() (*ctlog.List, error) {
 
 // resolveLog completes what the user said of logs[i] from a list, and asks the
 // log itself for its protocol where neither knows.
-func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, h *hosts) (catalog.Listed, error) {
+func (c *settings) resolveLog(ctx context.Context, i int, known []catalog.Listed, h *hosts) (catalog.Listed, error) {
 	l := &c.Logs[i]
 	wrong := func(key, format string, args ...any) error {
-		return fmt.Errorf("%s: %w", c.label(fmt.Sprintf("logs[%d].%s", i, key)), fmt.Errorf(format, args...))
+		return fmt.Errorf("%s: %w", c.Label(fmt.Sprintf("logs[%d].%s", i, key)), fmt.Errorf(format, args...))
 	}
 	var der []byte
 	if l.Key != "" {
@@ -201,7 +202,7 @@ func (c *Config) resolveLog(ctx context.Context, i int, known []catalog.Listed, 
 		}
 	}
 	info, listed := catalog.Listed{}, false
-	may := l.access()
+	may := accessOf(l)
 	if found, err := findListed(known, l.URL); err == nil && !may.archive {
 		if der != nil && sha256.Sum256(der) != found.ID {
 			return info, wrong("key", "is not the key that the log list has for %s; leave it out, or copy it again", plain.Quote(found.Name))
@@ -291,7 +292,7 @@ func (h *hosts) probeKind(ctx context.Context, info ctlog.Info) (ctlog.Kind, err
 }
 
 // access is what the user's word for a log permits.
-func (l *LogConfig) access() access {
+func accessOf(l *config.LogConfig) access {
 	file, _ := ctlog.IsFileURL(l.URL)
 	zip := strings.HasSuffix(strings.ToLower(strings.TrimRight(l.URL, "/")), ".zip")
 	return access{file: file, archive: l.Kind == "archive" || l.Kind == "auto" && (file || zip)}

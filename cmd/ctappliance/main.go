@@ -81,15 +81,3 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	return 1
 }
-
-// configured reads the configuration; what is wrong with it is used wrongly.
-func configured(c *cli.Context, talksToLogs bool) (*Config, error) {
-	if err := noArguments(c); err != nil {
-		return nil, err
-	}
-	cfg, err := loadConfig(c, talksToLogs)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return cfg, nil
-}

@@ -131,7 +131,7 @@ func stderr(c *cli.Context) io.Writer {
 // operatorLog is the log of a command that works for long. From here on a
 // reader that is gone is no reason to end: without the handler a write to a
 // broken standard error or output would end the process.
-func (c *Config) operatorLog(ctx *cli.Context) *slog.Logger {
+func (c *settings) operatorLog(ctx *cli.Context) *slog.Logger {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	w := stderr(ctx)
 	if m, ok := w.(*messages); ok {

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,48 +16,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 )
 
-// noListener is the word that turns the listener off.
-const noListener = "none"
-
-const minToken = 16
-
-func (m *MetricsConfig) check(r *report) {
-	if t := m.Token.Reveal(); t != "" && len(t) < minToken {
-		r.add("metrics.token", "is shorter than %d characters; 'openssl rand -hex 16' makes a good one", minToken)
-	}
-	if m.Listen == "" || m.Listen == noListener {
-		return
-	}
-	host, port, err := net.SplitHostPort(m.Listen)
-	if err != nil {
-		r.add("metrics.listen", "%s is not an address and a port, such as 127.0.0.1:9123; write %s to serve nothing", plain.Quote(m.Listen), noListener)
-		return
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		r.add("metrics.listen", "%s is not a port between 0 (any) and 65535", plain.Quote(port))
-	} else if _, err := netip.ParseAddr(host); err != nil && host != "" && !isLoopback(host) {
-		r.add("metrics.listen", "%s is not an IP address; write that of the interface, such as 127.0.0.1:%d", plain.Quote(host), n)
-	}
-	if !isLoopback(host) && m.Token == "" {
-		r.add("metrics.listen", "%s is open to other machines; set metrics.token, or listen on 127.0.0.1", plain.Quote(m.Listen))
-	}
-}
-
 // listenMetrics opens the listener of /metrics; nil where none is wanted, or
 // where the default address, which nobody asked for, cannot be had.
-func (c *Config) listenMetrics(ctx context.Context, log *slog.Logger) (net.Listener, error) {
-	if !c.servesMetrics || c.Metrics.Listen == "" || c.Metrics.Listen == noListener {
+func (c *settings) listenMetrics(ctx context.Context, log *slog.Logger) (net.Listener, error) {
+	if !c.servesMetrics || c.Metrics.Listen == "" || c.Metrics.Listen == config.NoListener {
 		return nil, nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Metrics.Listen)
 	if err == nil {
 		return listener, nil
 	}
-	if _, chosen := c.origins["metrics.listen"]; chosen {
-		return nil, fmt.Errorf("%s: %w; choose another address, or %s", c.label("metrics.listen"), err, noListener)
+	if c.Chosen("metrics.listen") {
+		return nil, fmt.Errorf("%s: %w; choose another address, or %s", c.Label("metrics.listen"), err, config.NoListener)
 	}
 	log.Warn("metrics are not served; set metrics.listen", "err", err)
 	return nil, nil
@@ -67,7 +39,7 @@ func (c *Config) listenMetrics(ctx context.Context, log *slog.Logger) (net.Liste
 
 // serveMetrics answers until ctx ends. That it fails is no reason to stop
 // copying logs.
-func serveMetrics(ctx context.Context, listener net.Listener, token Secret, status func() applianceStatus, log *slog.Logger) {
+func serveMetrics(ctx context.Context, listener net.Listener, token config.Secret, status func() applianceStatus, log *slog.Logger) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server := &http.Server{
@@ -90,7 +62,7 @@ func serveMetrics(ctx context.Context, listener net.Listener, token Secret, stat
 }
 
 // metricsHandler is the whole listener: three paths to read, for who may.
-func metricsHandler(registry prometheus.Gatherer, token Secret, status func() applianceStatus) http.Handler {
+func metricsHandler(registry prometheus.Gatherer, token config.Secret, status func() applianceStatus) http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 20 * time.Second})
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +119,7 @@ func notReady(st *applianceStatus) string {
 }
 
 // allowed holds the request's token against ours, in a time that says nothing.
-func allowed(r *http.Request, token Secret) bool {
+func allowed(r *http.Request, token config.Secret) bool {
 	if token == "" {
 		return true
 	}
@@ -161,5 +133,5 @@ func loopbackHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return isLoopback(strings.Trim(host, "[]"))
+	return config.IsLoopback(strings.Trim(host, "[]"))
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest"
 	"ctappliance/ingest/pace"
 	"ctappliance/store/engine"
@@ -282,7 +283,7 @@ func TestMetricsListener(t *testing.T) {
 	waiting.Delivery.Trouble = "server \x1b away"
 	for _, tt := range []struct {
 		name, method, path, host, auth string
-		token                          Secret
+		token                          config.Secret
 		st                             applianceStatus
 		status                         int
 		body                           string
@@ -356,10 +357,10 @@ func TestListenMetrics(t *testing.T) {
 	defer taken.Close()
 	open := func(address string, chosen, serves bool) (net.Listener, string, error) {
 		var out bytes.Buffer
-		cfg := DefaultConfig()
+		cfg := &settings{Config: *config.Default()}
 		cfg.Metrics.Listen, cfg.servesMetrics = address, serves
 		if chosen {
-			cfg.origins["metrics.listen"] = "--metrics-listen\x00"
+			cfg.Typed(nil, map[string]string{"metrics.listen": "--metrics-listen"})
 		}
 		l, err := cfg.listenMetrics(t.Context(), slog.New(slog.NewTextHandler(&out, nil)))
 		return l, out.String(), err
@@ -370,7 +371,7 @@ func TestListenMetrics(t *testing.T) {
 	if l, said, err := open(taken.Addr().String(), true, true); l != nil || err == nil || !strings.Contains(err.Error(), "--metrics-listen") || said != "" {
 		t.Errorf("taken and chosen: %v %v %q", l, err, said)
 	}
-	for _, address := range []string{noListener, ""} {
+	for _, address := range []string{config.NoListener, ""} {
 		if l, said, err := open(address, true, true); l != nil || err != nil || said != "" {
 			t.Errorf("%q: %v %v %q", address, l, err, said)
 		}
@@ -415,7 +416,7 @@ func TestListenMetrics(t *testing.T) {
 func TestMetricsConfig(t *testing.T) {
 	for _, tt := range []struct {
 		listen string
-		token  Secret
+		token  config.Secret
 		want   string // part of the error; empty: good
 	}{
 		{"127.0.0.1:9123", "", ""},
@@ -435,8 +436,8 @@ func TestMetricsConfig(t *testing.T) {
 		{"127.0.0.1:65536", "", "not a port"},
 		{"example.com:9123", "0123456789abcdef", "not an IP address"},
 	} {
-		cfg := DefaultConfig()
-		cfg.Metrics = MetricsConfig{tt.listen, tt.token}
+		cfg := &settings{Config: *config.Default()}
+		cfg.Metrics = config.MetricsConfig{Listen: tt.listen, Token: tt.token}
 		err := cfg.Validate()
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q with token %v: %v", tt.listen, tt.token != "", err)

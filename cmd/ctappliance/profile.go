@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 )
 
@@ -100,7 +101,7 @@ func profileCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "kind", Usage: "cpu, heap (what is held and what was allocated), or goroutine", Value: profileKinds[0]},
 			&cli.IntFlag{Name: "seconds", Usage: "how long processor time is looked at, `N`", Value: 10},
-		}, configFlags("data-dir")...),
+		}, config.Flags("data-dir")...),
 		Action: func(c *cli.Context) error {
 			kind, seconds := c.String("kind"), c.Int("seconds")
 			if !slices.Contains(profileKinds, kind) {

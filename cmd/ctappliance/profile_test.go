@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"ctappliance/cmd/ctappliance/config"
 )
 
 // whole fails the test unless r is a profile: a gzip stream with its end.
@@ -84,7 +86,7 @@ func TestMemoryLimit(t *testing.T) {
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 	for _, tt := range []struct {
 		name, env string
-		limit     Size
+		limit     config.Size
 		want      int64
 	}{
 		{"what is needed", "", 0, 193<<20 + 3*112e6/2},
@@ -94,7 +96,7 @@ func TestMemoryLimit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			debug.SetMemoryLimit(12345)
 			t.Setenv("GOMEMLIMIT", tt.env)
-			c := DefaultConfig()
+			c := &settings{Config: *config.Default()}
 			c.Memory.Limit = tt.limit
 			c.limitMemory()
 			if got := debug.SetMemoryLimit(-1); got != tt.want {

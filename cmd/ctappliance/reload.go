@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/catalog"
 )
@@ -33,7 +34,7 @@ func reloadCommand() *cli.Command {
 			"limits, and the log level; and to ask for the lists now. It says what came of it. SIGHUP does the same.\n" +
 			"Where the new configuration has a mistake, or changes what only a restart can, it says so and the old one\n" +
 			"stays in force.",
-		Flags: configFlags("data-dir"),
+		Flags: config.Flags("data-dir"),
 		Action: func(c *cli.Context) error {
 			cfg, err := configured(c, false)
 			if err != nil {
@@ -203,7 +204,7 @@ func (f *fleet) reload(ctx context.Context, p pipeline) (applied, error) {
 	if err != nil {
 		return applied{}, err
 	}
-	if keys := fixedChanges(f.c, next); len(keys) > 0 {
+	if keys := config.FixedChanges(&f.c.Config, &next.Config); len(keys) > 0 {
 		return applied{}, fmt.Errorf("%s cannot be changed while the appliance runs; restart it, or put the old value back", strings.Join(keys, ", "))
 	}
 	lists, err := f.listsFor(ctx, next)
@@ -270,8 +271,8 @@ type chosenLists struct {
 
 // listsFor returns the lists that a configuration wants: those in use, where it
 // wants the same.
-func (f *fleet) listsFor(ctx context.Context, next *Config) (chosenLists, error) {
-	if !next.needsLists() {
+func (f *fleet) listsFor(ctx context.Context, next *settings) (chosenLists, error) {
+	if !next.NeedsLists() {
 		return chosenLists{nil, f.lists != nil}, nil
 	}
 	if f.lists != nil && reflect.DeepEqual(f.c.Lists.Sources, next.Lists.Sources) && f.c.Lists.Refresh == next.Lists.Refresh &&
@@ -286,16 +287,4 @@ func (f *fleet) listsFor(ctx context.Context, next *Config) (chosenLists, error)
 		return chosenLists{}, errNoList(err)
 	}
 	return chosenLists{lists, true}, nil
-}
-
-// fixedChanges are the keys that differ and that a reload cannot change.
-func fixedChanges(old, next *Config) []string {
-	var keys []string
-	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
-	for _, k := range configKeys() {
-		if !k.Live && !reflect.DeepEqual(a.FieldByIndex(k.index).Interface(), b.FieldByIndex(k.index).Interface()) {
-			keys = append(keys, k.Key)
-		}
-	}
-	return keys
 }

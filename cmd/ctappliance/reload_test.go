@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
 	"ctappliance/ingest/ctlog"
 )
@@ -23,7 +24,7 @@ func TestReloadRefused(t *testing.T) {
 	tests := []struct{ name, yaml, want string }{
 		{"no YAML", "follow: [\n", `FILE:4: is not YAML: sequence end token ']' not found (and 1 more)`},
 		{"no such key", "folow: x\n", "folow (FILE:4): there is no such key; did you mean follow?"},
-		{"two mistakes", "follow.exclude: colour=red\nfollow.start: then\n", "follow.start (FILE:5): \"then\" is no place to start; " + startWords + " (and 1 more)"},
+		{"two mistakes", "follow.exclude: colour=red\nfollow.start: then\n", "follow.start (FILE:5): \"then\" is no place to start; " + config.StartWords + " (and 1 more)"},
 		{"fixed keys", "store.database: other\nlog: {level: debug, format: json}\nmetrics.token: abcdefghijklmnop\n",
 			"store.database, metrics.token, log.format cannot be changed while the appliance runs; restart it, or put the old value back"},
 		{"nothing to follow", "follow.include: name=elephant\n", "none of 2 logs would be followed, most because: no include rule names it; see lists.follow, follow.include and follow.exclude"},

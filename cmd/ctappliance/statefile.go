@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest/pace"
 	"ctappliance/internal/durable"
 )
@@ -30,7 +31,7 @@ const maxStateFile = 16 << 20
 // there is none, or none that can be read.
 func loadState[T any](dir, name string, out *slog.Logger) T {
 	var v, none T
-	text, _, err := readSmallFile(filepath.Join(dir, name), maxStateFile)
+	text, _, err := config.ReadSmallFile(filepath.Join(dir, name), maxStateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ctappliance/cmd/ctappliance/config"
 )
 
 // steps are the places in the life of an entry at which a crash matters, as
@@ -13,14 +15,12 @@ import (
 // process is, and kills it there.
 var steps = []string{"", "wal-written", "wal-synced", "wal-rotate", "wal-trim", "intent", "dependents", "ledger", "acknowledged", "delivered", "resolve", "reinsert", "retry", "trim"}
 
-const stepFileEnv = "CTAPPLIANCE_STEP_FILE"
-
 // stepper returns the pipeline's step hook: it writes the step's number into
 // the file that the environment names, shared with whoever mapped it too: the
 // WAL's steps into byte 0, those of delivery into byte 1, each the business of
 // one goroutine. Without such a file there is no hook.
 func stepper() func(string) {
-	path := os.Getenv(stepFileEnv)
+	path := os.Getenv(config.StepFileEnv)
 	if path == "" {
 		return nil
 	}

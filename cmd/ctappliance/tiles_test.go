@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/ctlog/ctlogtest"
 )
@@ -23,7 +24,7 @@ func TestTilesAreAsked(t *testing.T) {
 			l.Handler().ServeHTTP(w, r)
 		}))
 		defer server.Close()
-		c := DefaultConfig()
+		c := &settings{Config: *config.Default()}
 		c.AllowPrivate = true
 		h := newHosts(c)
 		info := ctlog.Info{ID: l.ID(), Key: l.Key(), Name: "log", URL: server.URL + "/"}

@@ -27,7 +27,7 @@ import (
 )
 
 // logger writes what an operator wants to know to w.
-func (c *Config) logger(w io.Writer) *slog.Logger {
+func (c *settings) logger(w io.Writer) *slog.Logger {
 	if c.level == nil {
 		c.level = new(slog.LevelVar)
 		c.level.Set(c.logLevel())
@@ -39,18 +39,18 @@ func (c *Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-func (c *Config) logLevel() (level slog.Level) {
+func (c *settings) logLevel() (level slog.Level) {
 	_ = level.UnmarshalText([]byte(c.Log.Level)) // validated
 	return level
 }
 
-func (c *Config) engineDir() string { return filepath.Join(c.DataDir, "engine") }
+func (c *settings) engineDir() string { return filepath.Join(c.DataDir, "engine") }
 
-func (c *Config) embedded() bool { return c.Store.DSN == "" }
+func (c *settings) embedded() bool { return c.Store.DSN == "" }
 
 // makeDataDir creates the data directory and says clearly why it cannot.
-func (c *Config) makeDataDir() error {
-	label := c.label("data-dir")
+func (c *settings) makeDataDir() error {
+	label := c.Label("data-dir")
 	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
 		return fmt.Errorf("%s: %s is not a directory; choose another", label, plain.QuotePath(c.DataDir))
 	}
@@ -75,14 +75,14 @@ func reason(err error) error {
 
 // quiet leaves out of the log what a short command need not tell, unless the
 // user asked for it.
-func (c *Config) quiet() {
-	if _, chosen := c.origins["log.level"]; !chosen {
+func (c *settings) quiet() {
+	if !c.Chosen("log.level") {
 		c.Log.Level = "warn"
 	}
 }
 
 // startEngine starts the embedded engine in the data directory.
-func (c *Config) startEngine(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
+func (c *settings) startEngine(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
 	library, err := engine.Find(c.Engine.Library, c.DataDir)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (c *Config) startEngine(ctx context.Context, log *slog.Logger) (*engine.Eng
 }
 
 // storeConfig says how to reach the store; e is nil for a server of the user's.
-func (c *Config) storeConfig(e *engine.Engine, log *slog.Logger) store.Config {
+func (c *settings) storeConfig(e *engine.Engine, log *slog.Logger) store.Config {
 	sc := store.Config{Database: c.Store.Database, NoTokens: !c.Store.DedupTokens, KeepDER: c.Store.KeepDER, Log: log}
 	if e != nil {
 		sc.Embedded = e
@@ -112,7 +112,7 @@ func (c *Config) storeConfig(e *engine.Engine, log *slog.Logger) store.Config {
 }
 
 // writerID is the identity of this data directory: a database belongs to one.
-func (c *Config) writerID() (string, error) {
+func (c *settings) writerID() (string, error) {
 	path := filepath.Join(c.DataDir, "writer-id")
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -146,7 +146,7 @@ type sink struct {
 // openSink opens the store for writing. A server that does not answer is an
 // error on the first start, when somebody watches; afterwards it is waited
 // for, while fetching goes on into the WAL.
-func (c *Config) openSink(ctx context.Context, log *slog.Logger) (*sink, error) {
+func (c *settings) openSink(ctx context.Context, log *slog.Logger) (*sink, error) {
 	id, err := c.writerID()
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (c *Config) openSink(ctx context.Context, log *slog.Logger) (*sink, error) 
 }
 
 // noteStoreSeen remembers that the store was reached once.
-func (c *Config) noteStoreSeen() error {
+func (c *settings) noteStoreSeen() error {
 	return durable.WriteFile(durable.OS{}, filepath.Join(c.DataDir, "store-seen"), nil, 0o600)
 }
 
@@ -325,7 +325,7 @@ func (p *patientSink) PutLogs(ctx context.Context, logs []schema.Log) error {
 }
 
 // pipeline is the part of ingest.Config that follows from ours.
-func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger) ingest.Config {
+func (c *settings) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger) ingest.Config {
 	workers := c.Parse.Workers
 	if workers == 0 {
 		workers = runtime.NumCPU()
@@ -339,7 +339,7 @@ func (c *Config) pipeline(s ingest.Sink, logs []ingest.Follow, log *slog.Logger)
 	}
 }
 
-func (c *Config) userAgent() string {
+func (c *settings) userAgent() string {
 	contact := c.Contact
 	if contact == "" {
 		contact = "loopback@localhost.invalid" // validated: every log is on this machine

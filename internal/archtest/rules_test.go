@@ -28,6 +28,7 @@ var imports = []struct {
 	{"internal/storm", nil},
 	{"internal/world", nil},
 	{"cmd/ctappliance", []string{"cmd/ctappliance/*", "ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
+	{"cmd/ctappliance/config", []string{"cmd/ctappliance/plain", "ingest", "ingest/catalog", "ingest/ctlog"}},
 	{"cmd/ctappliance/plain", nil},
 }
 
@@ -77,8 +78,8 @@ var homes = []struct {
 	{"golang.org/x/sys/unix", []string{"internal/durable", "store/engine", "cmd/ctappliance"}, []string{"wal", "ingest/..."}},
 	{"golang.org/x/sys/cpu", []string{"ingest/shabatch"}, nil},
 	{"golang.org/x/term", []string{"cmd/ctappliance"}, nil},
-	{"github.com/urfave/cli/v2", []string{"cmd/ctappliance"}, nil},
-	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance"}, []string{"internal/deploytest"}},
+	{"github.com/urfave/cli/v2", []string{"cmd/ctappliance/..."}, nil},
+	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance/..."}, []string{"internal/deploytest"}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/ctappliance"}, nil},
 	{"github.com/prometheus/client_golang", []string{"cmd/ctappliance"}, nil},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/ctappliance"}, nil},

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ import (
 // only.
 const maxConfigErrors = 40
 
-// configInput is where a configuration comes from, apart from the files that
+// Input is where a configuration comes from, apart from the files that
 // it names.
-type configInput struct {
+type Input struct {
 	File    string              // --config; "" looks at the environment
 	Environ []string            // NAME=value, as os.Environ has it
 	Flags   map[string][]string // key → values of its flag, in order
@@ -47,12 +47,12 @@ type loader struct {
 	matters func(key string) bool
 }
 
-// readConfig lays default, file, credentials, environment and flags over each
+// Read lays default, file, credentials, environment and flags over each
 // other. The configuration is returned even where the error is not nil: it
 // then holds what could be understood. validate is run on it, and what it says
 // about keys that could not be read is left out.
-func readConfig(in configInput, validate func(*Config) []keyError) (*Config, error) {
-	l := &loader{cfg: DefaultConfig(), keys: configKeys(), origins: map[string]origin{}, bad: map[string]bool{}, matters: in.Matters}
+func Read(in Input, validate func(*Config) []KeyError) (*Config, error) {
+	l := &loader{cfg: Default(), keys: configKeys(), origins: map[string]origin{}, bad: map[string]bool{}, matters: in.Matters}
 	env := map[string]string{}
 	for _, kv := range in.Environ {
 		if name, value, ok := strings.Cut(kv, "="); ok {
@@ -72,7 +72,7 @@ func readConfig(in configInput, validate func(*Config) []keyError) (*Config, err
 	}
 	for _, e := range validate(l.cfg) {
 		if !l.isBad(e.key) {
-			l.mistake(e.key, plain.LineError{Err: fmt.Errorf("%s: %w", l.cfg.label(e.key), e.err)})
+			l.mistake(e.key, plain.LineError{Err: fmt.Errorf("%s: %w", l.cfg.Label(e.key), e.err)})
 		}
 	}
 	if n := len(l.errs); n > maxConfigErrors {
@@ -81,9 +81,9 @@ func readConfig(in configInput, validate func(*Config) []keyError) (*Config, err
 	return l.cfg, errors.Join(l.errs...)
 }
 
-// label returns the key as the user typed it, with the place in the file.
+// Label returns the key as the user typed it, with the place in the file.
 // Keys that were not typed are named as they would be in a file.
-func (c *Config) label(key string) string {
+func (c *Config) Label(key string) string {
 	for at := len(key); at > 0; at = strings.LastIndexAny(key[:at], ".[") {
 		if o, ok := c.origins[key[:at]]; ok {
 			name, where, _ := strings.Cut(o, "\x00")
@@ -91,6 +91,23 @@ func (c *Config) label(key string) string {
 		}
 	}
 	return key
+}
+
+// Chosen reports whether the user has set the key.
+func (c *Config) Chosen(key string) bool {
+	_, ok := c.origins[key]
+	return ok
+}
+
+// Typed has errors name keys by the flags that have set them since, and forget
+// how others were set.
+func (c *Config) Typed(forget []string, flags map[string]string) {
+	for _, key := range forget {
+		delete(c.origins, key)
+	}
+	for key, flag := range flags {
+		c.origins[key] = flag + "\x00"
+	}
 }
 
 // isBad reports whether a mistake was found in a key or in what it is part of.
@@ -137,7 +154,7 @@ func (l *loader) file(path string, env map[string]string) {
 			return
 		}
 	}
-	text, mode, err := readSmallFile(path, maxConfigSize)
+	text, mode, err := ReadSmallFile(path, maxConfigSize)
 	if err != nil {
 		l.fail("config", o, "%w", err)
 		return
@@ -220,7 +237,7 @@ func (l *loader) environ(env map[string]string) {
 // service called ctappliance.
 func ignoredEnv(name string) bool {
 	name = strings.TrimPrefix(name, envPrefix)
-	return name == "DATA" || name == "PORT" || envPrefix+name == stepFileEnv || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "CRASH_") ||
+	return name == "DATA" || name == "PORT" || envPrefix+name == StepFileEnv || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "CRASH_") ||
 		strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "PORT_")
 }
 
@@ -306,7 +323,7 @@ func (l *loader) scalar(k configKey, v reflect.Value, text string, o origin) {
 // secretFile sets a secret from a file: its text without the line break at the
 // end.
 func (l *loader) secretFile(k configKey, path string, o origin) {
-	text, _, err := readSmallFile(path, 64<<10)
+	text, _, err := ReadSmallFile(path, 64<<10)
 	if err != nil {
 		l.fail(k.Key, o, "%w", err)
 		return
@@ -319,8 +336,8 @@ func (l *loader) secretFile(k configKey, path string, o origin) {
 	l.scalar(k, reflect.ValueOf(l.cfg).Elem().FieldByIndex(k.index), s, o)
 }
 
-// readSmallFile reads a file of at most limit bytes and returns its mode too.
-func readSmallFile(path string, limit int64) ([]byte, os.FileMode, error) {
+// ReadSmallFile reads a file of at most limit bytes and returns its mode too.
+func ReadSmallFile(path string, limit int64) ([]byte, os.FileMode, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w", err)

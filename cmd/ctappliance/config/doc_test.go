@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -54,14 +54,14 @@ func TestConfigKeys(t *testing.T) {
 			names[n] = k.Key
 		}
 	}
-	if err := DefaultConfig().Validate(); err != nil {
+	if err := Default().Validate(); err != nil {
 		t.Errorf("the defaults do not validate: %v", err)
 	}
 }
 
 // docs/config.md is what the struct says, word for word.
 func TestConfigReference(t *testing.T) {
-	path := filepath.Join("..", "..", "docs", "config.md")
+	path := filepath.Join("..", "..", "..", "docs", "config.md")
 	want := configReference()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -76,7 +76,7 @@ func TestConfigReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("%s is not what the struct says; run go test ./cmd/ctappliance -run TestConfigReference -update", path)
+		t.Errorf("%s is not what the struct says; run go test ./cmd/ctappliance/config -run TestConfigReference -update", path)
 	}
 }
 
@@ -85,7 +85,7 @@ func configReference() string {
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
-<!-- Written by go test ./cmd/ctappliance -run TestConfigReference -update. Change cmd/ctappliance/config.go instead. -->
+<!-- Written by go test ./cmd/ctappliance/config -run TestConfigReference -update. Change cmd/ctappliance/config/config.go instead. -->
 
 Every setting has one name, which is spelt in three ways:
 
@@ -208,21 +208,21 @@ wal:
 // this machine.
 func TestConfigExample(t *testing.T) {
 	file := writeFile(t, "ctappliance.yaml", exampleConfig, 0o640)
-	c, err := readConfig(configInput{File: file}, func(c *Config) []keyError { return append(c.problems(), c.logProblems()...) })
+	c, err := Read(Input{File: file}, func(c *Config) []KeyError { return append(c.Problems(), c.LogProblems()...) })
 	want := []string{
 		"store.password-file (FILE:7): open /etc/ctappliance/store.password: no such file or directory",
 	}
 	if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s", got)
 	}
-	if len(c.Logs) != 1 || c.Logs[0].Start.String() != "2026-01-01" || c.Limits[1].MaxQPS != 20 || !c.followsLists() || c.Follow.Start != (Start{Now: true, History: true}) {
+	if len(c.Logs) != 1 || c.Logs[0].Start.String() != "2026-01-01" || c.Limits[1].MaxQPS != 20 || !c.FollowsLists() || c.Follow.Start != (Start{Now: true, History: true}) {
 		t.Errorf("got %+v", c)
 	}
 }
 
 // The file that users are told to copy is in order as it stands.
 func TestConfigShipped(t *testing.T) {
-	c, err := read(configInput{File: filepath.Join("..", "..", "deploy", "ctappliance.yaml")})
+	c, err := read(Input{File: filepath.Join("..", "..", "..", "deploy", "ctappliance.yaml")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ follow.include: [operator=Google name=argon]
 http.poll-interval: 1h30m
 `, 0o644)
 	env := []string{"CTAPPLIANCE_STORE_PASSWORD=hunter2", "CTAPPLIANCE_STORE_DATABASE=other"}
-	c, err := read(configInput{File: file, Environ: env})
+	c, err := read(Input{File: file, Environ: env})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ http.poll-interval: 1h30m
 			t.Errorf("does not contain %q:\n%s", want, text)
 		}
 	}
-	again, err := read(configInput{File: writeFile(t, "again.yaml", text, 0o644), Environ: env[:1]})
+	again, err := read(Input{File: writeFile(t, "again.yaml", text, 0o644), Environ: env[:1]})
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
@@ -282,7 +282,7 @@ http.poll-interval: 1h30m
 
 // No way of printing that anybody is likely to use shows a secret.
 func TestSecretsStayHidden(t *testing.T) {
-	c := DefaultConfig()
+	c := Default()
 	c.Store.Password = "hunter2"
 	c.Store.DSN = "https://user:hunter2@db.example/?password=hunter2&x=1"
 	var logged bytes.Buffer
@@ -345,7 +345,7 @@ func FuzzConfigYAML(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := read(configInput{File: path})
+		c, err := read(Input{File: path})
 		if err != nil {
 			for _, r := range err.Error() {
 				if r < ' ' && r != '\n' || r == 0x7f || r == 0xfffd {
@@ -367,7 +367,7 @@ func FuzzConfigYAML(f *testing.F) {
 		if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		again, err := read(configInput{File: path})
+		again, err := read(Input{File: path})
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, out.Bytes())
 		}

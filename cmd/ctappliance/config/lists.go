@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding/pem"
@@ -11,9 +11,9 @@ import (
 	"ctappliance/ingest/catalog"
 )
 
-// followsLists reports whether the logs of the lists are followed, beside
+// FollowsLists reports whether the logs of the lists are followed, beside
 // those that logs and log-names name.
-func (c *Config) followsLists() bool {
+func (c *Config) FollowsLists() bool {
 	switch c.Lists.Follow {
 	case "all":
 		return true
@@ -26,17 +26,17 @@ func (c *Config) followsLists() bool {
 	return len(c.Logs) == 0 && len(c.LogNames) == 0 && c.LogList == ""
 }
 
-// needsLists reports whether the lists of lists.sources are read at all.
-func (c *Config) needsLists() bool {
-	return c.followsLists() || len(c.LogNames) > 0 && c.LogList == ""
+// NeedsLists reports whether the lists of lists.sources are read at all.
+func (c *Config) NeedsLists() bool {
+	return c.FollowsLists() || len(c.LogNames) > 0 && c.LogList == ""
 }
 
 // builtIn are the lists that need no address.
 var builtIn = []string{"google", "apple"}
 
-// isRemote reports whether the address of a list, or of what belongs to it, is
+// IsRemote reports whether the address of a list, or of what belongs to it, is
 // a URL.
-func isRemote(address string) bool { return strings.Contains(address, "://") }
+func IsRemote(address string) bool { return strings.Contains(address, "://") }
 
 func (c *Config) checkLists(r *report) {
 	seen := map[string]int{}
@@ -53,7 +53,7 @@ func (c *Config) checkLists(r *report) {
 				r.add(at+"url", "what %s's signature needs is built in; remove sig and key, or write the list's URL", s.URL)
 				continue
 			}
-		case !isRemote(s.URL) && !strings.ContainsAny(s.URL, "/.") && plain.Nearest(s.URL, builtIn) != "":
+		case !IsRemote(s.URL) && !strings.ContainsAny(s.URL, "/.") && plain.Nearest(s.URL, builtIn) != "":
 			r.add(at+"url", "%s is no list that is built in; did you mean %s?", plain.Quote(s.URL), plain.Nearest(s.URL, builtIn))
 		default:
 			c.checkListPart(r, at+"url", s.URL)
@@ -65,7 +65,7 @@ func (c *Config) checkLists(r *report) {
 		}
 		if s.Sig != "" {
 			c.checkListPart(r, at+"sig", s.Sig)
-			if _, err := s.publicKey(); err != nil {
+			if _, err := s.PublicKey(); err != nil {
 				r.add(at+"key", "%w", err)
 			}
 		}
@@ -86,7 +86,7 @@ func (c *Config) checkLists(r *report) {
 // checkListPart checks a path or URL of a list as far as that can be done
 // without asking anybody.
 func (c *Config) checkListPart(r *report, key, address string) {
-	if !isRemote(address) {
+	if !IsRemote(address) {
 		r.file(key, address)
 		return
 	}
@@ -103,9 +103,9 @@ func (c *Config) checkListPart(r *report, key, address string) {
 	}
 }
 
-// publicKey reads the PEM file of the key that signs the list.
-func (s *ListSource) publicKey() ([]byte, error) {
-	text, _, err := readSmallFile(s.Key, 64<<10)
+// PublicKey reads the PEM file of the key that signs the list.
+func (s *ListSource) PublicKey() ([]byte, error) {
+	text, _, err := ReadSmallFile(s.Key, 64<<10)
 	if err != nil {
 		return nil, err
 	}

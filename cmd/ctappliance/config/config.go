@@ -1,6 +1,4 @@
-package main
-
-import "log/slog"
+package config
 
 // Config is everything that a user can set. A key is declared once, here:
 // where its value lies, its name, unit, default, range and meaning. Flags,
@@ -46,11 +44,6 @@ type Config struct {
 	Log     LogOutConfig  `key:"log"`
 
 	Warnings []string // what is odd but not wrong, for the caller to log
-
-	servesMetrics bool // this command does: see listenMetrics
-
-	level *slog.LevelVar // of every logger made of this configuration; a reload sets it
-	fleet *fleet         // the logs of run; nil for other commands
 
 	origins map[string]string // key → the key as the user typed it; see Config.label
 }
@@ -166,9 +159,9 @@ type LogOutConfig struct {
 	Format string `key:"format" default:"text" choices:"text,json" doc:"Form of the lines on stderr."`
 }
 
-// DefaultConfig returns the base on which file, environment and flags are
+// Default returns the base on which file, environment and flags are
 // laid. It talks to no log until contact and logs are set.
-func DefaultConfig() *Config {
+func Default() *Config {
 	c := &Config{origins: map[string]string{}}
 	setDefaults(c)
 	return c

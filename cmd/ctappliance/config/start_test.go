@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"strings"
@@ -34,7 +34,7 @@ func TestStartText(t *testing.T) {
 
 // The help is for terminals: no Markdown in it.
 func TestHelpIsPlain(t *testing.T) {
-	for _, f := range configFlags() {
+	for _, f := range Flags() {
 		usage := f.(cli.DocGenerationFlag).GetUsage()
 		// Two backquotes mark the word for the value.
 		if strings.Contains(usage, "#") || strings.Contains(usage, "](") || strings.Count(usage, "`") > 2 {

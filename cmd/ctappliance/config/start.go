@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ type Start struct {
 }
 
 const (
-	startWords = "write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well"
+	StartWords = "write zero, now, an index such as 1000000, or a date such as 2026-01-01, with +history behind it for what comes before as well"
 	withWhole  = "+history"
 	indexWord  = "index:" // before an index that somebody could take for a date
 )
@@ -54,7 +54,7 @@ func (s *Start) UnmarshalText(b []byte) error {
 		digits, marked := strings.CutPrefix(word, indexWord)
 		n, err := strconv.ParseUint(digits, 10, 63)
 		if err != nil {
-			return fmt.Errorf("%s is no place to start; %s", plain.Quote(text), startWords)
+			return fmt.Errorf("%s is no place to start; %s", plain.Quote(text), StartWords)
 		}
 		if day, like := likeDate(n); like && !marked {
 			return fmt.Errorf("%s may be meant as a date or as an index; write %s or %s%d", plain.Quote(text), day.Format(time.DateOnly), indexWord, n)
@@ -108,8 +108,8 @@ func (s Start) check(r *report, key string) {
 	}
 }
 
-// request is what the pipeline is asked for.
-func (s Start) request() ingest.Request {
+// Request is what the pipeline is asked for.
+func (s Start) Request() ingest.Request {
 	r := ingest.Request{From: s.Index, To: ingest.Forever, History: s.History}
 	switch {
 	case s.Now:

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding"
@@ -12,6 +12,10 @@ import (
 
 // envPrefix begins every environment variable of the appliance.
 const envPrefix = "CTAPPLIANCE_"
+
+// StepFileEnv begins like them and is no key: by it crash tests learn where the
+// process is.
+const StepFileEnv = "CTAPPLIANCE_STEP_FILE"
 
 // configKey is one leaf of Config, read from its struct tags.
 type configKey struct {

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"crypto/ecdsa"
@@ -23,8 +23,8 @@ import (
 	"ctappliance/ingest/ctlog"
 )
 
-// keyError is something wrong with the value of a key.
-type keyError struct {
+// KeyError is something wrong with the value of a key.
+type KeyError struct {
 	key string
 	err error
 }
@@ -32,29 +32,29 @@ type keyError struct {
 // Validate reports everything that is wrong whatever the command: one line
 // each, beginning with the key as the user typed it. It looks at files that
 // are named, and talks to nobody.
-func (c *Config) Validate() error { return c.join(c.problems()) }
+func (c *Config) Validate() error { return c.join(c.Problems()) }
 
 // ValidateLogs reports what is missing to talk to logs: some logs, and a
 // contact (unless every log is on this machine). Commands that do call it in
 // addition to Validate.
-func (c *Config) ValidateLogs() error { return c.join(c.logProblems()) }
+func (c *Config) ValidateLogs() error { return c.join(c.LogProblems()) }
 
-func (c *Config) join(problems []keyError) error {
+func (c *Config) join(problems []KeyError) error {
 	var errs []error
 	for _, p := range problems {
-		errs = append(errs, plain.LineError{Err: fmt.Errorf("%s: %w", c.label(p.key), p.err)})
+		errs = append(errs, plain.LineError{Err: fmt.Errorf("%s: %w", c.Label(p.key), p.err)})
 	}
 	return errors.Join(errs...)
 }
 
 // report collects problems.
-type report []keyError
+type report []KeyError
 
 func (r *report) add(key, format string, args ...any) {
-	*r = append(*r, keyError{key, fmt.Errorf(format, args...)})
+	*r = append(*r, KeyError{key, fmt.Errorf(format, args...)})
 }
 
-func (c *Config) problems() []keyError {
+func (c *Config) Problems() []KeyError {
 	var r report
 	r.ranges("", configKeys(), reflect.ValueOf(c).Elem())
 	if c.Contact != "" {
@@ -82,10 +82,10 @@ func (c *Config) problems() []keyError {
 	return r
 }
 
-func (c *Config) logProblems() []keyError {
+func (c *Config) LogProblems() []KeyError {
 	var r report
 	switch {
-	case len(c.Logs) > 0 || len(c.LogNames) > 0 || c.followsLists():
+	case len(c.Logs) > 0 || len(c.LogNames) > 0 || c.FollowsLists():
 	case c.LogList != "":
 		r.add("log-names", "no log is chosen; write the names, or 'all usable'")
 	default:
@@ -194,7 +194,7 @@ func (s *StoreConfig) check(r *report) {
 		r.add("store.user", "is empty; write the ClickHouse user")
 	}
 	if s.CAFile != "" {
-		text, _, err := readSmallFile(s.CAFile, 4<<20)
+		text, _, err := ReadSmallFile(s.CAFile, 4<<20)
 		if err != nil {
 			r.add("store.ca-file", "%w", err)
 		} else if !x509.NewCertPool().AppendCertsFromPEM(text) {
@@ -213,7 +213,7 @@ func (s *StoreConfig) check(r *report) {
 	switch u.Scheme {
 	case "https":
 	case "http":
-		if !isLoopback(u.Hostname()) && !s.AllowPlaintext {
+		if !IsLoopback(u.Hostname()) && !s.AllowPlaintext {
 			r.add("store.dsn", "http to %s would carry password and rows readable over the network; use https, or set store.allow-plaintext", plain.Quote(u.Hostname()))
 		}
 	case "clickhouse", "tcp", "native":
@@ -257,7 +257,7 @@ func (c *Config) checkLogs(r *report) {
 			r.add(at+"kind", "%s is not read from files; write archive, or leave it out", l.Kind)
 		}
 		if l.Key == "" {
-			if c.LogList == "" && !c.needsLists() {
+			if c.LogList == "" && !c.NeedsLists() {
 				r.add(at+"key", "is missing; write the log's public key in base64, or set log-list to look it up")
 			}
 		} else if _, err := l.PublicKeyDER(); err != nil {
@@ -328,14 +328,14 @@ func checkLogURL(text string, allowPrivate bool) error {
 func (c *Config) onlyLoopback() bool {
 	for _, l := range c.Logs {
 		u, err := url.Parse(l.URL)
-		if err != nil || u.Scheme != "file" && !isLoopback(u.Hostname()) {
+		if err != nil || u.Scheme != "file" && !IsLoopback(u.Hostname()) {
 			return false
 		}
 	}
-	return len(c.Logs) > 0 && !c.needsLists() && len(c.LogNames) == 0
+	return len(c.Logs) > 0 && !c.NeedsLists() && len(c.LogNames) == 0
 }
 
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
@@ -346,7 +346,7 @@ func isLoopback(host string) bool {
 // isPrivate reports whether a host is one that the public Internet does not
 // have, as far as its text says.
 func isPrivate(host string) bool {
-	if isLoopback(host) || strings.HasSuffix(strings.ToLower(host), ".localhost") {
+	if IsLoopback(host) || strings.HasSuffix(strings.ToLower(host), ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)

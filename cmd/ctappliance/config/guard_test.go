@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"crypto/ecdsa"
@@ -29,7 +29,7 @@ func TestContactIsAHeader(t *testing.T) {
 
 // A DSN that is no URL may hold a password all the same.
 func TestDSNErrorHidesThePassword(t *testing.T) {
-	_, err := read(configInput{Environ: []string{"CTAPPLIANCE_STORE_DSN=https://u:hunter2%zz@db.example/"}})
+	_, err := read(Input{Environ: []string{"CTAPPLIANCE_STORE_DSN=https://u:hunter2%zz@db.example/"}})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Error(err)
 	}
@@ -40,10 +40,10 @@ func TestSmallFiles(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 100), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if text, mode, err := readSmallFile(path, 100); err != nil || len(text) != 100 || mode != 0o640 {
+	if text, mode, err := ReadSmallFile(path, 100); err != nil || len(text) != 100 || mode != 0o640 {
 		t.Errorf("%d bytes, mode %o, %v", len(text), mode, err)
 	}
-	if _, _, err := readSmallFile(path, 99); err == nil {
+	if _, _, err := ReadSmallFile(path, 99); err == nil {
 		t.Error("a file of 100 bytes passes for one of 99")
 	}
 }

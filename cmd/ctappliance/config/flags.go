@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -26,11 +26,11 @@ func (r *rawValue) String() string {
 	return strings.Join(r.values, ",")
 }
 
-// configFlags returns the flags of the keys that are one of names or lie below
+// Flags returns the flags of the keys that are one of names or lie below
 // one ("store" stands for all of store.…), and --config. Without names it
 // returns all. Every call returns flags of its own; flags of one command only
 // may be asked for twice.
-func configFlags(names ...string) []cli.Flag {
+func Flags(names ...string) []cli.Flag {
 	flags := []cli.Flag{&cli.GenericFlag{
 		Name:     "config",
 		Category: "Configuration:",
@@ -98,12 +98,12 @@ func (k configKey) defaultText() string {
 	return k.Default
 }
 
-// loadConfig reads the configuration of a command: its flags, os.Environ and
+// Load reads the configuration of a command: its flags, os.Environ and
 // the files that they name. Everything that is wrong comes back as one error
 // of several lines. talksToLogs asks for what is needed to do so
 // (Config.ValidateLogs) as well.
-func loadConfig(cctx *cli.Context, talksToLogs bool) (*Config, error) {
-	in := configInput{Environ: os.Environ(), Flags: map[string][]string{}, Matters: func(key string) bool {
+func Load(cctx *cli.Context, talksToLogs bool) (*Config, error) {
+	in := Input{Environ: os.Environ(), Flags: map[string][]string{}, Matters: func(key string) bool {
 		k, _, _ := findKey(configKeys(), key)
 		return hasFlag(cctx, k.Flag()) || talksToLogs && (key == "logs" || key == "log-names" || key == "contact")
 	}}
@@ -123,10 +123,10 @@ func loadConfig(cctx *cli.Context, talksToLogs bool) (*Config, error) {
 			}
 		}
 	}
-	return readConfig(in, func(c *Config) []keyError {
-		problems := c.problems()
+	return Read(in, func(c *Config) []KeyError {
+		problems := c.Problems()
 		if talksToLogs {
-			problems = append(problems, c.logProblems()...)
+			problems = append(problems, c.LogProblems()...)
 		}
 		return problems
 	})

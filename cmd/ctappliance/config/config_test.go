@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ func writeFile(t testing.TB, name, text string, mode os.FileMode) string {
 }
 
 // read reads a configuration as a command that talks to no log does.
-func read(in configInput) (*Config, error) { return readConfig(in, (*Config).problems) }
+func read(in Input) (*Config, error) { return Read(in, (*Config).Problems) }
 
 // lines returns the lines of an error without the directory of the test's files.
 func lines(err error) []string {
@@ -85,7 +85,7 @@ func TestConfigLayers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := read(configInput{File: file, Environ: tt.env, Flags: tt.flags})
+			c, err := read(Input{File: file, Environ: tt.env, Flags: tt.flags})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +100,7 @@ func TestConfigLayers(t *testing.T) {
 // names the higher layer.
 func TestConfigListsAreReplaced(t *testing.T) {
 	file := writeFile(t, "c.yaml", "logs:\n  - url: https://one.example/\n    key: "+testKey+"\n  - url: https://two.example/\n    key: "+testKey+"\n", 0o644)
-	c, err := read(configInput{File: file, Flags: map[string][]string{"logs": {"{url: ftp://three.example/, key: " + testKey + "}"}}})
+	c, err := read(Input{File: file, Flags: map[string][]string{"logs": {"{url: ftp://three.example/, key: " + testKey + "}"}}})
 	want := `--logs[0].url: "ftp://three.example/" is not an https URL`
 	if len(c.Logs) != 1 || err == nil || err.Error() != want {
 		t.Errorf("%d logs, error:\n%v\nwant:\n%s", len(c.Logs), err, want)
@@ -285,7 +285,7 @@ func TestConfigMistakes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			file := writeFile(t, "c.yaml", tt.yaml, 0o644)
-			_, err := read(configInput{File: file, Environ: tt.env, Flags: tt.flags})
+			_, err := read(Input{File: file, Environ: tt.env, Flags: tt.flags})
 			got := lines(err)
 			for i := range got {
 				got[i] = strings.ReplaceAll(got[i], file, "FILE")
@@ -306,7 +306,7 @@ func TestConfigManyMistakes(t *testing.T) {
 	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err := read(configInput{File: file})
+	_, err := read(Input{File: file})
 	got := lines(err)
 	if len(got) != maxConfigErrors+1 || got[maxConfigErrors] != "… and 960 more mistakes" {
 		t.Errorf("%d lines, the last %q", len(got), got[len(got)-1])
@@ -339,13 +339,13 @@ func TestConfigLogsRequired(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := DefaultConfig()
+			c := Default()
 			tt.c(c)
 			if got := lines(c.ValidateLogs()); strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
-			if c.followsLists() != tt.lists {
-				t.Errorf("follows the lists: %v", c.followsLists())
+			if c.FollowsLists() != tt.lists {
+				t.Errorf("follows the lists: %v", c.FollowsLists())
 			}
 		})
 	}
@@ -353,7 +353,7 @@ func TestConfigLogsRequired(t *testing.T) {
 
 // The wording that a user meets on the first day.
 func ExampleConfig_Validate() {
-	c := DefaultConfig()
+	c := Default()
 	c.Contact = "you@example.com"
 	c.Store.DSN = "http://clickhouse.internal:8123/"
 	c.Flush.Rows = 0
@@ -369,7 +369,7 @@ func ExampleConfig_Validate() {
 // runCLI parses args as a command of the real program does.
 func runCLI(t *testing.T, args ...string) (c *Config, err error) {
 	t.Helper()
-	return runWithFlags(t, configFlags(), args...)
+	return runWithFlags(t, Flags(), args...)
 }
 
 func runWithFlags(t *testing.T, flags []cli.Flag, args ...string) (c *Config, err error) {
@@ -378,7 +378,7 @@ func runWithFlags(t *testing.T, flags []cli.Flag, args ...string) (c *Config, er
 		Name: "ctappliance", Writer: &strings.Builder{}, ErrWriter: &strings.Builder{}, ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{{Name: "run", Flags: flags, Action: func(cctx *cli.Context) error {
 			var e error
-			c, e = loadConfig(cctx, false)
+			c, e = Load(cctx, false)
 			return e
 		}}},
 	}
@@ -415,25 +415,25 @@ func TestConfigFlags(t *testing.T) {
 // A command fails only by the keys that it makes use of.
 func TestConfigKeysThatDoNotMatter(t *testing.T) {
 	file := writeFile(t, "c.yaml", "store.password-file: /nonexistent\nlogs:\n  - {url: x, start: y}\ndata-dir: /d\n", 0o644)
-	c, err := runWithFlags(t, configFlags("data-dir"), "--config", file)
+	c, err := runWithFlags(t, Flags("data-dir"), "--config", file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(c.Warnings) != 4 || !strings.Contains(strings.Join(c.Warnings, "\n"), "store.password-file") || c.DataDir != "/d" {
 		t.Errorf("data-dir %s, warnings %q", c.DataDir, c.Warnings)
 	}
-	if _, err := runWithFlags(t, configFlags("data-dir", "store"), "--config", file); err == nil || len(lines(err)) != 1 {
+	if _, err := runWithFlags(t, Flags("data-dir", "store"), "--config", file); err == nil || len(lines(err)) != 1 {
 		t.Errorf("the store's password does not matter: %v", err)
 	}
 	bad := writeFile(t, "c.yaml", "dta-dir: /d\n", 0o644)
-	if _, err := runWithFlags(t, configFlags("data-dir"), "--config", bad); err == nil {
+	if _, err := runWithFlags(t, Flags("data-dir"), "--config", bad); err == nil {
 		t.Error("an unknown key was passed over")
 	}
 }
 
 func TestConfigFlagNamesFilter(t *testing.T) {
 	var got []string
-	for _, f := range configFlags("data-dir", "wal") {
+	for _, f := range Flags("data-dir", "wal") {
 		got = append(got, f.Names()[0])
 	}
 	if want := "config data-dir wal-segment-size wal-budget wal-reserve"; strings.Join(got, " ") != want {
@@ -479,7 +479,7 @@ func TestConfigSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			in := configInput{Environ: tt.env}
+			in := Input{Environ: tt.env}
 			if tt.yaml != "" {
 				in.File = writeFile(t, "c.yaml", tt.yaml, tt.mode)
 			}
@@ -502,7 +502,7 @@ func TestConfigSecrets(t *testing.T) {
 }
 
 func TestConfigWarnings(t *testing.T) {
-	c, err := read(configInput{Environ: []string{"CTAPPLIANCE_STORE_DNS=x", "CTAPPLIANCE_TEST_CLICKHOUSE=x", "CTAPPLIANCE_PORT_80_TCP=x",
+	c, err := read(Input{Environ: []string{"CTAPPLIANCE_STORE_DNS=x", "CTAPPLIANCE_TEST_CLICKHOUSE=x", "CTAPPLIANCE_PORT_80_TCP=x",
 		"CTAPPLIANCE_ZZZZZZZZZZZZZZZZZZZZ=x", "OTHER=x"}})
 	if err != nil {
 		t.Fatal(err)
@@ -520,14 +520,14 @@ func TestConfigWarnings(t *testing.T) {
 // file; a file that was named must be there.
 func TestConfigFilePlace(t *testing.T) {
 	file := writeFile(t, "ctappliance.yaml", "flush.rows: 3\n", 0o644)
-	c, err := read(configInput{Environ: []string{"CONFIGURATION_DIRECTORY=" + filepath.Dir(file)}})
+	c, err := read(Input{Environ: []string{"CONFIGURATION_DIRECTORY=" + filepath.Dir(file)}})
 	if err != nil || c.Flush.Rows != 3 {
 		t.Errorf("rows %d, %v", c.Flush.Rows, err)
 	}
-	if _, err := read(configInput{Environ: []string{"CONFIGURATION_DIRECTORY=" + t.TempDir()}}); err != nil {
+	if _, err := read(Input{Environ: []string{"CONFIGURATION_DIRECTORY=" + t.TempDir()}}); err != nil {
 		t.Error(err)
 	}
-	_, err = read(configInput{Environ: []string{"CTAPPLIANCE_CONFIG=/nonexistent"}})
+	_, err = read(Input{Environ: []string{"CTAPPLIANCE_CONFIG=/nonexistent"}})
 	if err == nil || err.Error() != "CTAPPLIANCE_CONFIG: open /nonexistent: no such file or directory" {
 		t.Errorf("got %v", err)
 	}
