@@ -10,11 +10,15 @@ import (
 )
 
 const (
-	// proveRanges is how many ranges are counted by one query.
+	// proveRanges is how many ranges are counted by one query. A row is compared
+	// with all that are of its log.
 	proveRanges = 64
-	// proveLen is the longest range that is counted at once: uniqExact holds
+	// proveLen is how long the ranges of one query are together: uniqExact holds
 	// every index in memory.
 	proveLen = 1 << 22
+	// proveBlock is the size of the blocks of indices by which a query of several
+	// ranges finds its rows: that of a granule of the ledger.
+	proveBlock = 8192
 	// maxProve bounds a range; the longest logs have some 10¹⁰ entries.
 	maxProve = 1 << 40
 	// maxIndices bounds the answer of Indices, in entries.
@@ -24,10 +28,6 @@ const (
 // Prove counts each range in the ledger; the answer has the same order.
 func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proof, error) {
 	proofs := make([]schema.Proof, len(ranges))
-	type piece struct {
-		of int
-		schema.Range
-	}
 	var pieces []piece
 	for i, r := range ranges {
 		if r.From > r.To {
@@ -44,19 +44,12 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 		}
 	}
 	for len(pieces) > 0 {
-		n := min(len(pieces), proveRanges)
-		var q strings.Builder
-		var args []Arg
-		for i, p := range pieces[:n] {
-			if i > 0 {
-				q.WriteString(" UNION ALL ")
-			}
-			fmt.Fprintf(&q, "SELECT toUInt32(%d), count(), uniqExact(idx), groupBitXor("+schema.RowHashSQL+") FROM %s WHERE log_id = {l%d:UInt64} AND idx >= {f%d:UInt64} AND idx < {t%d:UInt64}",
-				i, s.table("ledger"), i, i, i)
-			k := strconv.Itoa(i)
-			args = append(args, Param("l"+k, p.Log), Param("f"+k, p.From), Param("t"+k, p.To))
+		n, length := 1, pieces[0].Len()
+		for n < min(len(pieces), proveRanges) && length+pieces[n].Len() <= proveLen {
+			length += pieces[n].Len()
+			n++
 		}
-		rows, err := s.rows(ctx, 4, q.String(), args...)
+		rows, err := s.rows(ctx, 4, countSQL(s.table("ledger"), pieces[:n]))
 		if err != nil {
 			return nil, fmt.Errorf("proving ledger: %w", err)
 		}
@@ -78,6 +71,48 @@ func (s *Store) Prove(ctx context.Context, ranges []schema.Range) ([]schema.Proo
 		pieces = pieces[n:]
 	}
 	return proofs, nil
+}
+
+// piece is a range to be counted, or a part of one.
+type piece struct {
+	of int // in the list of ranges
+	schema.Range
+}
+
+// countSQL returns the statement that counts the pieces, which are not empty. It
+// has a row for each of them: its number, rows, different indices and the XOR
+// of the rows' hashes.
+//
+// Several are counted in one pass: the ranges are a table that the ledger is
+// joined with. What the pass reads is told by the blocks of indices that they
+// lie in, as a set, which costs a tenth of as many conditions, or subqueries.
+// Those without rows are in no join; they are added with zeros, so that a range
+// which has no answer is not taken for one that has no rows.
+func countSQL(table string, pieces []piece) string {
+	const aggregates = "count() AS n, uniqExact(idx) AS u, groupBitXor(" + schema.RowHashSQL + ") AS x"
+	if len(pieces) == 1 {
+		p := pieces[0]
+		return fmt.Sprintf("SELECT toUInt32(0) AS i, %s FROM %s WHERE log_id = %d AND idx >= %d AND idx < %d", aggregates, table, p.Log, p.From, p.To)
+	}
+	var ranges, blocks strings.Builder
+	for i, p := range pieces {
+		if i > 0 {
+			ranges.WriteByte(',')
+			blocks.WriteByte(',')
+		}
+		fmt.Fprintf(&ranges, "(%d,%d,%d,%d)", i, p.Log, p.From, p.To)
+		for block := p.From / proveBlock; block <= (p.To-1)/proveBlock; block++ {
+			if block > p.From/proveBlock {
+				blocks.WriteByte(',')
+			}
+			fmt.Fprintf(&blocks, "(%d,%d)", p.Log, block)
+		}
+	}
+	return fmt.Sprintf("SELECT toUInt32(i), sum(n), sum(u), groupBitXor(x) FROM ("+
+		"SELECT i, %s FROM %s AS l ALL INNER JOIN (SELECT r.1 AS i, r.2 AS log, r.3 AS lo, r.4 AS hi FROM (SELECT arrayJoin([%s]) AS r)) AS ranges ON l.log_id = ranges.log"+
+		" WHERE idx >= lo AND idx < hi AND (log_id, intDiv(idx, %d)) IN (%s) GROUP BY i"+
+		" UNION ALL SELECT arrayJoin(range(%d)), 0, 0, 0) GROUP BY i",
+		aggregates, table, &ranges, proveBlock, &blocks, len(pieces))
 }
 
 // Highest returns the highest index of r, which may be of any length, that

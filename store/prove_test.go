@@ -47,6 +47,72 @@ func TestHighest(t *testing.T) {
 	}
 }
 
+// TestProveBlocks: ranges are counted together as each of them alone, wherever
+// they lie in the blocks by which their rows are found.
+func TestProveBlocks(t *testing.T) {
+	s, _ := openEngine(t, nil)
+	const last = math.MaxUint64
+	logs := []uint64{3, math.MaxUint64}
+	var rows []schema.Row
+	for _, log := range logs {
+		for _, at := range []uint64{0, proveBlock - 2, 3*proveBlock - 1, 1<<40 - 1, last - 3} {
+			rows = append(rows, rowsOf(log, at, 3)...)
+		}
+	}
+	f := flushOf(1, rows)
+	insert(t, s, f)
+	insert(t, s, flushOf(2, rows[:7])) // doubled
+	edges := []uint64{0, 1, 3, proveBlock - 1, proveBlock, proveBlock + 1, 3*proveBlock - 1, 3 * proveBlock, 3*proveBlock + 1, 4 * proveBlock, 1<<40 - 2, 1<<40 - 1, 1 << 40, 1<<40 + 2, last - 3, last - 2, last}
+	var ranges []schema.Range
+	for _, log := range logs {
+		for i, from := range edges {
+			for _, to := range edges[i:] {
+				if to-from <= 5*proveBlock {
+					ranges = append(ranges, schema.Range{Log: log, From: from, To: to})
+				}
+			}
+		}
+	}
+	together, err := s.Prove(t.Context(), ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := uint64(0)
+	for i, r := range ranges {
+		want := schema.Proof{Range: r}
+		seen := map[uint64]bool{}
+		for k := range rows {
+			if row := &rows[k]; row.LogID == r.Log && r.From <= row.Index && row.Index < r.To {
+				want.Count++
+				want.XOR ^= schema.RowHash(row.TBSID, row.Index)
+				seen[row.Index] = true
+				if k < 7 {
+					want.Count++
+					want.XOR ^= schema.RowHash(row.TBSID, row.Index)
+				}
+			}
+		}
+		want.Unique = uint64(len(seen))
+		counted += want.Count
+		if together[i] != want {
+			t.Errorf("%+v of many, want %+v", together[i], want)
+		}
+		if i%17 > 0 {
+			continue
+		}
+		alone, err := s.Prove(t.Context(), ranges[i:i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alone[0] != want {
+			t.Errorf("%+v alone, want %+v", alone[0], want)
+		}
+	}
+	if counted == 0 {
+		t.Error("nothing was counted")
+	}
+}
+
 func TestProveRefusesAbsurdRanges(t *testing.T) {
 	s, _ := openEngine(t, nil)
 	rows := rowsOf(1, 10, 5)

@@ -43,7 +43,7 @@ var (
 	oneIndex     = regexp.MustCompile(`^SELECT name FROM system\.data_skipping_indices WHERE database = '(\w+)' AND table = '(\w+)' AND name = '(\w+)'$`)
 	allTables    = regexp.MustCompile(`^SELECT name, engine_full FROM system\.tables WHERE database = '(\w+)'$`)
 	allColumns   = regexp.MustCompile(`^SELECT table, name, type FROM system\.columns WHERE database = '(\w+)' AND default_kind IN \('', 'DEFAULT'\)$`)
-	prove        = regexp.MustCompile("^SELECT toUInt32\\((\\d+)\\), count\\(\\), uniqExact\\(idx\\), groupBitXor\\(" + regexp.QuoteMeta(schema.RowHashSQL) + "\\) FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
+	prove        = regexp.MustCompile("^SELECT toUInt32\\(0\\) AS i, " + aggregates + " FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+)$")
 	highest      = regexp.MustCompile("^SELECT count\\(\\) > 0, max\\(idx\\) FROM \\(SELECT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY log_id DESC, idx DESC LIMIT 1\\)$")
 	indices      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) ORDER BY idx$")
 	orphans      = regexp.MustCompile("^SELECT DISTINCT idx FROM `(\\w+)`\\.ledger WHERE log_id = (\\d+) AND idx >= (\\d+) AND idx < (\\d+) AND status < 'refused' AND tbs10 NOT IN \\(SELECT tbs10 FROM `\\w+`\\.certs WHERE .*\\) ORDER BY idx LIMIT (\\d+)$")
@@ -52,6 +52,15 @@ var (
 	processes    = regexp.MustCompile(`^SELECT query_id FROM system\.processes WHERE query_id LIKE '(.*)'$`)
 	kill         = regexp.MustCompile(`^KILL QUERY WHERE query_id LIKE '(.*)' SYNC$`)
 	parameter    = regexp.MustCompile(`\{(\w+):(\w+)\}`)
+)
+
+// What is counted of a range of the ledger, and the count of several.
+var (
+	aggregates = regexp.QuoteMeta("count() AS n, uniqExact(idx) AS u, groupBitXor(" + schema.RowHashSQL + ") AS x")
+	proveMany  = regexp.MustCompile("^SELECT toUInt32\\(i\\), sum\\(n\\), sum\\(u\\), groupBitXor\\(x\\) FROM \\(SELECT i, " + aggregates + " FROM `(\\w+)`\\.ledger AS l ALL INNER JOIN " +
+		"\\(SELECT r\\.1 AS i, r\\.2 AS log, r\\.3 AS lo, r\\.4 AS hi FROM \\(SELECT arrayJoin\\(\\[([\\d(),]+)\\]\\) AS r\\)\\) AS ranges ON l\\.log_id = ranges\\.log" +
+		" WHERE idx >= lo AND idx < hi AND \\(log_id, intDiv\\(idx, (\\d+)\\)\\) IN \\(([\\d(),]+)\\) GROUP BY i UNION ALL SELECT arrayJoin\\(range\\((\\d+)\\)\\), 0, 0, 0\\) GROUP BY i$")
+	tuple = regexp.MustCompile(`\(([\d,]+)\)`)
 )
 
 // kindOf says what a statement does, as far as its text tells.
@@ -212,21 +221,20 @@ func (s *Server) describe(q string) (*result, error) {
 
 // count answers what is asked about the ledger, and refuses the rest.
 func (s *Server) count(q string) (*result, error) {
-	if strings.HasPrefix(q, "SELECT toUInt32(") {
-		r := &result{columns: []string{"toUInt32(0)", "count()", "uniqExact(idx)", "x"}}
-		for _, piece := range strings.Split(q, " UNION ALL ") {
-			m := prove.FindStringSubmatch(piece)
-			if m == nil {
-				return nil, s.unknown(piece)
-			}
-			t, err := s.table(m[2], "ledger")
-			if err != nil {
-				return nil, err
-			}
-			n, xor, list := t.scan(m[3:])
-			r.rows = append(r.rows, []string{m[1], fmt.Sprint(n), fmt.Sprint(len(list)), fmt.Sprint(xor)})
+	if m := prove.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return nil, err
 		}
-		return r, nil
+		n, xor, list := t.scan(m[2:])
+		return &result{[]string{"i", "n", "u", "x"}, [][]string{{"0", fmt.Sprint(n), fmt.Sprint(len(list)), fmt.Sprint(xor)}}}, nil
+	}
+	if m := proveMany.FindStringSubmatch(q); m != nil {
+		t, err := s.table(m[1], "ledger")
+		if err != nil {
+			return nil, err
+		}
+		return s.proveMany(t, q, m[2:])
 	}
 	if m := highest.FindStringSubmatch(q); m != nil {
 		t, err := s.table(m[1], "ledger")
@@ -338,6 +346,34 @@ func (t *table) scan(args []string) (n int, xor uint64, list []uint64) {
 	}
 	slices.Sort(list)
 	return n, xor, slices.Compact(list)
+}
+
+// proveMany counts several ranges: args are the ranges, the size of a block, the
+// blocks, and how many ranges are answered at least.
+func (s *Server) proveMany(t *table, q string, args []string) (*result, error) {
+	size, _ := strconv.ParseUint(args[1], 10, 64)
+	blocks := map[string]bool{}
+	for _, b := range tuple.FindAllStringSubmatch(args[2], -1) {
+		blocks[b[1]] = true
+	}
+	r := &result{columns: []string{"toUInt32(i)", "sum(n)", "sum(u)", "x"}}
+	for i, m := range tuple.FindAllStringSubmatch(args[0], -1) {
+		v := strings.Split(m[1], ",")
+		if len(v) != 4 || v[0] != fmt.Sprint(i) || size == 0 {
+			return nil, s.unknown(q)
+		}
+		n, xor, list := t.scan(v[1:])
+		for _, idx := range list {
+			if !blocks[fmt.Sprintf("%s,%d", v[1], idx/size)] {
+				return nil, s.unknown(q) // the engine would not find it
+			}
+		}
+		r.rows = append(r.rows, []string{v[0], fmt.Sprint(n), fmt.Sprint(len(list)), fmt.Sprint(xor)})
+	}
+	if args[3] != fmt.Sprint(len(r.rows)) {
+		return nil, s.unknown(q)
+	}
+	return r, nil
 }
 
 func (s *Server) unknown(q string) error {
