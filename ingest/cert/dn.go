@@ -228,7 +228,7 @@ func plainText(tag byte, v []byte) bool {
 	default:
 		return false
 	}
-	if plainHost(v) {
+	if plainHost(v) || len(v) > 2 && v[0] == '*' && v[1] == '.' && plainHost(v[2:]) {
 		return true
 	}
 	if len(v) == 0 || v[0] == ' ' || v[0] == '#' || v[len(v)-1] == ' ' {
@@ -245,7 +245,7 @@ func plainText(tag byte, v []byte) bool {
 
 func (p *parser) decodeName(src []byte, e *elem, dst *schema.Name) (f Flag) {
 	dst.Raw = e.full(src)
-	if e.stop == e.end && p.plainName(dst.Raw, int(e.body-e.at), dst) {
+	if e.stop == e.end && !testGeneral && p.plainName(dst.Raw, int(e.body-e.at), dst) {
 		return 0
 	}
 	p.attrs = p.attrs[:0]

@@ -19,6 +19,10 @@
 //	          of an unknown kind; Row.Leaf has the bytes, Error the reason
 //	oversize  larger than [MaxCertificate]; not parsed
 //
+// Nearly all certificates look alike. Those are read by short ways (plain.go, and
+// the beginnings of functions), which leave whatever is not as usual to the
+// general ones. Those alone would give the same rows, only more slowly.
+//
 // Errors are constant strings: nothing from the entry gets into them.
 //
 // # Where columns come from

@@ -45,8 +45,7 @@ func (p *parser) publicKey(t *tbs) (key []byte) {
 	full := t.spki.full(t.src)
 	for i := range plainKeys {
 		k := &plainKeys[i]
-		if len(full) == k.size && string(full[:len(k.head)]) == k.head &&
-			string(full[len(full)-len(k.tail):]) == k.tail && full[len(k.head)] >= k.least {
+		if k.is(full) && !testGeneral {
 			row.KeyAlg, row.KeyBits, row.KeyOID = k.alg, k.bits, k.oid
 			return full[k.key:]
 		}
@@ -121,10 +120,10 @@ func (p *parser) publicKey(t *tbs) (key []byte) {
 	return key
 }
 
-// plainKeys are the forms of nearly all keys: SubjectPublicKeyInfo of size
+// plainKey is a form of key, and plainKeys are those of nearly all: SubjectPublicKeyInfo of size
 // octets that begin with head and end with tail. The first octet behind head is
 // least or more; the octets of the BIT STRING begin at key.
-var plainKeys = [...]struct {
+type plainKey struct {
 	size       int
 	head, tail string
 	least      byte
@@ -132,7 +131,14 @@ var plainKeys = [...]struct {
 	alg        schema.KeyAlg
 	bits       uint16
 	oid        string
-}{
+}
+
+func (k *plainKey) is(b []byte) bool {
+	return len(b) == k.size && string(b[:len(k.head)]) == k.head &&
+		string(b[len(b)-len(k.tail):]) == k.tail && b[len(k.head)] >= k.least
+}
+
+var plainKeys = [...]plainKey{
 	{91, "\x30\x59\x30\x13\x06\x07" + oidECKey + "\x06\x08" + oidP256 + "\x03\x42\x00", "", 0, 26, schema.KeyEC, 256, "1.2.840.10045.3.1.7"},
 	{294, "\x30\x82\x01\x22" + rsaAlg + "\x03\x82\x01\x0f\x00\x30\x82\x01\x0a\x02\x82\x01\x01\x00", rsaF4, 0x80, 24, schema.KeyRSA, 2048, "1.2.840.113549.1.1.1"},
 	{120, "\x30\x76\x30\x10\x06\x07" + oidECKey + "\x06\x05" + oidP384 + "\x03\x62\x00", "", 0, 23, schema.KeyEC, 384, "1.3.132.0.34"},

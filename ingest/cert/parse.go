@@ -65,6 +65,7 @@ type parser struct {
 	names     map[string]*cachedDN
 	near      [1 << nearBits]*cachedDN    // some of names, by nameSlot
 	issuer    *cachedDN                   // of the row, nil if it is not in the cache
+	poisonAt  int                         // before which extension of the leaf the last poison was
 	key       []byte                      // of the row, its octets: what a subject key identifier is made of
 	known     [numKinds]map[string]*lists // of extensions, by their values
 	sequences map[string][]string         // of extensions, by their numbers

@@ -4,13 +4,17 @@ import "encoding/binary"
 
 // The short ways through what nearly all certificates look like. Each does what
 // the general function of its name does, or returns false, and then that one
-// does it all: nothing here finds anything odd.
+// does it all: nothing here finds anything odd. The shortest stand at the
+// beginning of the general functions.
+
+// testGeneral has tests see what the general functions make of everything.
+var testGeneral bool
 
 // openPlain is open for what nearly all are: three elements of the right kinds
 // and nothing behind them. Where it returns false, what it wrote means nothing.
 func (c *certificate) openPlain(der []byte) bool {
 	tag, body, stop := head(der, 0)
-	if tag != tagSeq || stop != len(der) {
+	if tag != tagSeq || stop != len(der) || testGeneral {
 		return false
 	}
 	at := body
@@ -34,7 +38,7 @@ func (c *certificate) openPlain(der []byte) bool {
 func (t *tbs) splitPlain() bool {
 	src := t.src[:t.self.stop]
 	at := int(t.self.body)
-	if len(src)-at < 8 {
+	if len(src)-at < 8 || testGeneral {
 		return false
 	}
 	// [0] { INTEGER of one octet }, and the header of the serial number.
@@ -83,13 +87,13 @@ func (p *parser) plainExtensions(t *tbs) bool {
 	var known [maxKnownOIDs / 64]uint64
 	var numbers [maxSequence]uint8
 	plain := false
-	for at := int(t.exts.body); ; {
+	for at := int(t.exts.body); !testGeneral; {
 		if at == len(src) {
 			plain = true
 			break
 		}
 		n := len(refs)
-		if n == maxSequence || len(src)-at < 12 {
+		if n == maxSequence || len(src)-at < 11 {
 			break
 		}
 		// The shortest, and most: an id-ce extension of fewer than 128 octets.
@@ -107,7 +111,7 @@ func (p *parser) plainExtensions(t *tbs) bool {
 				break
 			}
 			stop := at + 2 + int(byte(x>>8))
-			if value+int(src[value-1]) != stop || stop > len(src) || k == 0 || known[k/64]&(1<<(k%64)) != 0 {
+			if stop > len(src) || value > stop || value+int(src[value-1]) != stop || k == 0 || known[k/64]&(1<<(k%64)) != 0 {
 				break
 			}
 			known[k/64] |= 1 << (k % 64)
