@@ -23,6 +23,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
 )
@@ -62,7 +63,7 @@ func backfill(c *cli.Context) error {
 	if c.IsSet("workers") {
 		n := c.Int("workers")
 		if n < 1 || n > 64 {
-			return usagef("workers: %d is not between 1 and 64", n)
+			return usage.Errorf("workers: %d is not between 1 and 64", n)
 		}
 		cfg.Fetch.Workers = n
 	}
@@ -70,11 +71,11 @@ func backfill(c *cli.Context) error {
 		return err
 	}
 	if err := errors.Join(cfg.Validate(), cfg.ValidateLogs()); err != nil {
-		return &usageError{err}
+		return usage.Wrap(err)
 	}
 	start, end := c.Uint64("start"), c.Uint64("end")
 	if end != 0 && end <= start {
-		return usagef("end: %d is not behind start %d; [start, end) would be empty", end, start)
+		return usage.Errorf("end: %d is not behind start %d; [start, end) would be empty", end, start)
 	}
 	known, err := cfg.knownLogs()
 	if err != nil {
@@ -84,12 +85,12 @@ func backfill(c *cli.Context) error {
 	hosts.loadPace(cfg.DataDir, time.Now(), quiet)
 	listed, err := cfg.resolveLog(c.Context, 0, known, hosts)
 	if err != nil {
-		return &usageError{err}
+		return usage.Wrap(err)
 	}
 	info := listed.Info
 	client, pacer, err := hosts.client(info, accessOf(&cfg.Logs[0]))
 	if err != nil {
-		return &usageError{err}
+		return usage.Wrap(err)
 	}
 	head, err := headOf(c.Context, client)
 	if err != nil {
@@ -99,7 +100,7 @@ func backfill(c *cli.Context) error {
 		end = head.Size
 	}
 	if end > head.Size || start >= end {
-		return usagef("the log has %d entries, so [%d,%d) is not all there; choose --start and --end within it", head.Size, start, end)
+		return usage.Errorf("the log has %d entries, so [%d,%d) is not all there; choose --start and --end within it", head.Size, start, end)
 	}
 	show := newProgress(c.App.Writer, stderr(c), info.Name, start, end)
 	if err := cfg.handOver(c.Context, info, start, end, show); !errors.Is(err, errNotRunning) {
@@ -115,7 +116,7 @@ func backfill(c *cli.Context) error {
 	tiles := loadTiles(cfg.DataDir, quiet)
 	if info.TileURL = tiles.find(c.Context, hosts, info, end-start); info.TileURL != "" {
 		if client, pacer, err = hosts.client(info, accessOf(&cfg.Logs[0])); err != nil {
-			return &usageError{err}
+			return usage.Wrap(err)
 		}
 	}
 	follow := ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{{From: start, To: end}}}
@@ -149,12 +150,12 @@ func (c *settings) oneLog(ctx *cli.Context) error {
 		l.URL = (&url.URL{Scheme: "file", Path: path}).String()
 	}
 	if l.URL == "" {
-		return usagef("--log-url: is missing; write the log's URL, or its name together with --log-list")
+		return usage.Errorf("--log-url: is missing; write the log's URL, or its name together with --log-list")
 	}
 	if l.Key != "" {
 		der, err := ctlog.ParseKey(l.Key)
 		if err != nil {
-			return usagef("--log-key: %w", err)
+			return usage.Errorf("--log-key: %w", err)
 		}
 		l.Key = base64.StdEncoding.EncodeToString(der)
 	}
@@ -173,11 +174,11 @@ func (c *settings) oneLog(ctx *cli.Context) error {
 			return err
 		}
 		if known == nil {
-			return usagef("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", plain.Quote(l.URL))
+			return usage.Errorf("--log-url: %s is not a URL; write https://host/path/, or a name together with --log-list", plain.Quote(l.URL))
 		}
 		info, err := findListed(known, l.URL)
 		if err != nil {
-			return usagef("--log-url: %w", err)
+			return usage.Errorf("--log-url: %w", err)
 		}
 		l.URL = info.URL
 	}

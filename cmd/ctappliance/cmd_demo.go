@@ -20,6 +20,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ctappliance/cmd/ctappliance/config"
+	"ctappliance/cmd/ctappliance/report"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store"
 )
@@ -40,12 +42,12 @@ func demoCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-kill", Usage: "leave out the crash"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := usage.NoArguments(c); err != nil {
 				return err
 			}
 			d := &demo{out: c.App.Writer, err: stderr(c), dir: c.String("dir"), entries: c.Uint64("entries"), captured: c.String("captured"), library: c.String("library"), kill: !c.Bool("no-kill")}
 			if d.entries < 1 || d.entries > 2_000_000 {
-				return usagef("entries: %d is not between 1 and 2000000", d.entries)
+				return usage.Errorf("entries: %d is not between 1 and 2000000", d.entries)
 			}
 			return d.run(c.Context, c.Bool("fresh"))
 		},
@@ -257,7 +259,7 @@ func (d *demo) watch(ctx context.Context, ended <-chan error, look func(delivere
 			return false, ctx.Err()
 		case <-tick.C:
 		}
-		var st applianceStatus
+		var st report.Status
 		if err := control(ctx, filepath.Join(d.dir, "data"), "GET", "/status", nil, &st); err != nil {
 			continue // starting
 		}
@@ -278,7 +280,7 @@ func (d *demo) watch(ctx context.Context, ended <-chan error, look func(delivere
 		}
 		if whole == uint64(len(d.ready.Logs)) && len(st.Logs) > 0 {
 			fmt.Fprintf(d.out, "   delivered %7d   verified %7d   of %d\n\n", delivered, verified, d.target*uint64(len(st.Logs)))
-			return true, printStatus(d.out, &st)
+			return true, report.Print(d.out, &st)
 		}
 		if look(delivered) {
 			continue

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest/ctlog/ctlogtest"
 )
 
@@ -41,7 +42,7 @@ func demoLogCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-growth", Usage: "start with all entries"},
 		},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := usage.NoArguments(c); err != nil {
 				return err
 			}
 			o := ctlogtest.ServeOptions{

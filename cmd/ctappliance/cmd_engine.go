@@ -11,6 +11,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/schema"
 	"ctappliance/store"
 	"ctappliance/store/engine"
@@ -48,7 +49,7 @@ func engineAction(c *cli.Context) error {
 	}
 	for _, word := range c.Args().Tail() {
 		if strings.HasPrefix(word, "--") {
-			return usagef("flags go before the statement: 'ctappliance engine %s … \"SELECT …\"'", plain.Printable(word))
+			return usage.Errorf("flags go before the statement: 'ctappliance engine %s … \"SELECT …\"'", plain.Printable(word))
 		}
 	}
 	cfg.quiet()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ctappliance/cmd/ctappliance/config"
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest"
 	"ctappliance/internal/durable"
 )
@@ -139,14 +140,14 @@ func (cfg *settings) runPipeline(ctx context.Context, logs []ingest.Follow, log 
 		return a.Run(ctx)
 	})
 	manager := newNotifier(cfg.DataDir, log)
-	report := &reporter{dir: cfg.DataDir, pipeline: a.Status, engine: s.engine}
+	reports := &report.Reporter{Dir: cfg.DataDir, Pipeline: a.Status, Engine: s.engine}
 	reload := func(context.Context) (applied, error) { return applied{}, errNoReload }
 	if f := cfg.fleet; f != nil {
-		report.lists, f.reloading = f.listStatuses, manager.reload
+		reports.Lists, f.reloading = f.listStatuses, manager.reload
 		reload = func(ctx context.Context) (applied, error) { return f.reload(ctx, a) }
 	}
 	g.Go(func() error {
-		report.run(ctx)
+		reports.Run(ctx)
 		return nil
 	})
 	g.Go(func() error {
@@ -155,12 +156,12 @@ func (cfg *settings) runPipeline(ctx context.Context, logs []ingest.Follow, log 
 	})
 	if cfg.fleet != nil {
 		g.Go(func() error {
-			summarize(ctx, report.status, log)
+			report.Summarize(ctx, reports.Status, log)
 			return nil
 		})
 	}
 	g.Go(func() error {
-		err := serveControl(ctx, cfg.DataDir, a, s.engine, report.status, reload)
+		err := serveControl(ctx, cfg.DataDir, a, s.engine, reports.Status, reload)
 		if err != nil {
 			stop()
 		}
@@ -168,7 +169,7 @@ func (cfg *settings) runPipeline(ctx context.Context, logs []ingest.Follow, log 
 	})
 	if metrics != nil {
 		g.Go(func() error {
-			serveMetrics(ctx, metrics, cfg.Metrics.Token, report.status, log)
+			serveMetrics(ctx, metrics, cfg.Metrics.Token, reports.Status, log)
 			return nil
 		})
 	}

@@ -3,28 +3,26 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/urfave/cli/v2"
 
 	"ctappliance/checkpoint"
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 	"ctappliance/wal"
 )
 
 func statusCommand() *cli.Command {
-	watch := &watchFlag{}
+	watch := &report.WatchFlag{}
 	return &cli.Command{
 		Name:  "status",
 		Usage: "say how the appliance is doing",
@@ -35,28 +33,28 @@ func statusCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "everything, as JSON"},
 			&cli.GenericFlag{Name: "watch", Usage: "draw again every two seconds, or as often as --watch=`TIME` says, until interrupted", Value: watch},
 			&cli.StringSliceFlag{Name: "log", Usage: "only the logs of this `NAME`, part of a name, or log ID; may be given several times"},
-		}, checkFlags(), config.Flags("data-dir")),
+		}, report.CheckFlags(), config.Flags("data-dir")),
 		Action: func(c *cli.Context) error {
-			limits, err := thresholdsOf(c)
+			limits, err := report.ThresholdsOf(c)
 			if err != nil {
 				return err
 			}
-			if watch.every > 0 && (c.Bool("check") || c.Bool("json")) {
-				return usagef("--watch draws screens; leave --check and --json away, or --watch")
+			if watch.Every > 0 && (c.Bool("check") || c.Bool("json")) {
+				return usage.Errorf("--watch draws screens; leave --check and --json away, or --watch")
 			}
 			cfg, err := configured(c, false)
 			if err != nil {
 				return err
 			}
-			read := func(ctx context.Context) (*applianceStatus, error) {
+			read := func(ctx context.Context) (*report.Status, error) {
 				st, err := readStatus(ctx, cfg.DataDir)
 				if err == nil {
-					err = onlyLogs(st, c.StringSlice("log"))
+					err = report.OnlyLogs(st, c.StringSlice("log"))
 				}
 				return st, err
 			}
-			if watch.every > 0 {
-				return watchStatus(c.Context, c.App.Writer, watch.every, read)
+			if watch.Every > 0 {
+				return report.Watch(c.Context, c.App.Writer, watch.Every, read)
 			}
 			st, err := read(c.Context)
 			if err != nil {
@@ -68,67 +66,23 @@ func statusCommand() *cli.Command {
 			}
 			switch {
 			case c.Bool("check"):
-				level, line := checkStatus(st, limits, time.Now())
+				level, line := report.Check(st, limits, time.Now())
 				fmt.Fprintln(c.App.Writer, line)
 				if level > 0 {
 					return exitError(level)
 				}
 				return nil
 			case c.Bool("json"):
-				return printJSON(c.App.Writer, st)
+				return report.PrintJSON(c.App.Writer, st)
 			}
-			return printStatus(c.App.Writer, st)
+			return report.Print(c.App.Writer, st)
 		},
 	}
 }
 
-// onlyLogs leaves of a status the logs that somebody asked for.
-func onlyLogs(st *applianceStatus, names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	used := make([]bool, len(names))
-	st.Logs = slices.DeleteFunc(st.Logs, func(l ingest.LogStatus) bool {
-		keep := false
-		for i, n := range names {
-			if n != "" && (strings.Contains(strings.ToLower(l.Name), strings.ToLower(n)) || strings.EqualFold(l.ID, n)) {
-				keep, used[i] = true, true
-			}
-		}
-		return !keep
-	})
-	if i := slices.Index(used, false); i >= 0 {
-		return usagef("--log: no log that is followed is called %s; 'ctappliance status' lists them", plain.Quote(names[i]))
-	}
-	return nil
-}
-
-// printJSON prints v for programs, in ASCII: what strangers chose is escaped,
-// should it end on a terminal.
-func printJSON(out io.Writer, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	ascii := make([]byte, 0, len(b)+1)
-	for _, r := range string(b) {
-		switch {
-		case r < 0x7f:
-			ascii = append(ascii, byte(r))
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			ascii = fmt.Appendf(ascii, `\u%04x\u%04x`, high, low)
-		default:
-			ascii = fmt.Appendf(ascii, `\u%04x`, r)
-		}
-	}
-	_, err = out.Write(append(ascii, '\n'))
-	return err
-}
-
 // readStatus asks the running appliance, or reads the files of a stopped one.
-func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
-	var st applianceStatus
+func readStatus(ctx context.Context, dir string) (*report.Status, error) {
+	var st report.Status
 	err := control(ctx, dir, "GET", "/status", nil, &st)
 	if err == nil {
 		return &st, nil
@@ -190,7 +144,7 @@ func readStatus(ctx context.Context, dir string) (*applianceStatus, error) {
 		st.WAL.Segments++
 	}
 	st.Oldest, st.Disk.Lasts = -1, -1
-	if free, size, err := diskSpace(dir); err == nil {
+	if free, size, err := report.DiskSpace(dir); err == nil {
 		st.Disk.Free, st.Disk.Size = free, size
 	}
 	return &st, nil

@@ -16,6 +16,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/store"
@@ -70,7 +71,7 @@ func verify(c *cli.Context, cfg *settings) error {
 	}
 	defer func() { stop() }()
 	if c.Bool("repair") && c.Bool("offline") {
-		return usagef("repair: needs the logs, and --offline forbids to ask them; give one of the two")
+		return usage.Errorf("repair: needs the logs, and --offline forbids to ask them; give one of the two")
 	}
 	clients := map[string]ctlog.Log{}
 	var follows []ingest.Follow
@@ -79,7 +80,7 @@ func verify(c *cli.Context, cfg *settings) error {
 		reason = "--offline"
 	} else if len(cfg.Logs)+len(cfg.LogNames) > 0 || cfg.FollowsLists() && cfg.Contact != "" {
 		if err := cfg.ValidateLogs(); err != nil {
-			return &usageError{err}
+			return usage.Wrap(err)
 		}
 		if follows, err = cfg.follows(ctx); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest"
 	"ctappliance/store/engine"
 )
@@ -53,7 +54,7 @@ func socketPath(dir string) (path string, release func(), err error) {
 
 // serveControl answers on the control socket until ctx ends. The caller holds
 // the data directory's lock, so a socket that is there already is a dead one's.
-func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine, status func() applianceStatus, reload func(context.Context) (applied, error)) error {
+func serveControl(ctx context.Context, dir string, a *ingest.Appliance, e *engine.Engine, status func() report.Status, reload func(context.Context) (applied, error)) error {
 	path, release, err := socketPath(dir)
 	if err != nil {
 		return fmt.Errorf("opening control socket: %w", err)

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ctappliance/cmd/ctappliance/config"
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine"
 )
@@ -313,7 +314,7 @@ func (h *crashHarness) resumed() {
 }
 
 // status asks the appliance; ok is false while it starts.
-func (h *crashHarness) status() (st applianceStatus, ok bool) {
+func (h *crashHarness) status() (st report.Status, ok bool) {
 	err := control(h.t.Context(), filepath.Join(h.dir, "data"), "GET", "/status", nil, &st)
 	return st, err == nil
 }

@@ -14,8 +14,12 @@
 //	engine    query the embedded ClickHouse, or serve it for curl and Grafana
 //	demo      a log on this machine, a crash, and every entry exactly once
 //
-// Packages below say how (plain: text, figures and tables for people) and what
-// (config: everything that a user can set); this one has the commands, and wires.
+// This package has the commands, and wires. Below it:
+//
+//	config  everything that a user can set
+//	report  what an appliance says of itself: screen, check, JSON, log line
+//	plain   text, figures and tables for people
+//	usage   commands used wrongly
 //
 // # What a caller can rely on
 //
@@ -32,8 +36,8 @@
 // critical, and one line on standard output.
 //
 // Flags, environment (CTAPPLIANCE_…) and config file know the same names; see
-// package config. The text of errors that came from a log or a server is cleaned of
-// what a terminal would act on.
+// package config. The text of errors that came from a log or a server is cleaned
+// of what a terminal would act on.
 //
 // Nobody has to read what is written to standard error: it is queued, up to 1
 // MiB, and when that is full the oldest is dropped and a line says how much. A

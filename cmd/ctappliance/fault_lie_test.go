@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"ctappliance/cmd/ctappliance/report"
 )
 
 // lieFaults are logs that serve what they have not signed.
@@ -38,7 +40,7 @@ func liesOnce(l *lab, kill bool) {
 		l.arm(log.Control, fmt.Sprintf(`[{"mode":"corrupt-entry","from":%d,"to":%d}]`, labEntries+2500, labEntries+2501))
 	}
 	l.grow(5000)
-	var st applianceStatus
+	var st report.Status
 	l.await("every log is halted", 50*time.Millisecond, crashPatience, func() bool {
 		var ok bool
 		st, ok = l.status()

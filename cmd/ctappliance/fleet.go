@@ -14,6 +14,8 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -149,9 +151,9 @@ func errNothing(choices []choice) error {
 		}
 	}
 	if most == "" {
-		return usagef("no log would be followed; see lists.follow, follow.include and follow.exclude")
+		return usage.Errorf("no log would be followed; see lists.follow, follow.include and follow.exclude")
 	}
-	return usagef("none of %d logs would be followed, most because: %s; see lists.follow, follow.include and follow.exclude", len(choices), plain.Printable(most))
+	return usage.Errorf("none of %d logs would be followed, most because: %s; see lists.follow, follow.include and follow.exclude", len(choices), plain.Printable(most))
 }
 
 // choose says of every log that the configuration and the lists know what
@@ -176,7 +178,7 @@ func (f *fleet) choose(ctx context.Context, c *settings, lists *catalog.Catalog,
 	}
 	rules, err := catalog.ParseRules(c.Follow.Include, c.Follow.Exclude)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	choices = choiceOfLists(choices, listed, rules, c.Follow.Start, f.left, behind, f.now())
 	for i := range choices {
@@ -309,7 +311,7 @@ func (f *fleet) vanished() bool {
 }
 
 // listStatuses are the lists with how many logs of each are followed.
-func (f *fleet) listStatuses() []listStatus {
+func (f *fleet) listStatuses() []report.List {
 	f.mu.Lock()
 	lists := f.lists
 	var names [][]string

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest/catalog"
 )
 
@@ -28,7 +30,7 @@ func (c *settings) sources() ([]catalog.Source, error) {
 			s.Key, err = l.PublicKey()
 		}
 		if err != nil {
-			return nil, &usageError{fmt.Errorf("%s: %w", c.Label(fmt.Sprintf("lists.sources[%d]", i)), err)}
+			return nil, usage.Wrap(fmt.Errorf("%s: %w", c.Label(fmt.Sprintf("lists.sources[%d]", i)), err))
 		}
 		for n, name := 2, s.Name; names[s.Name]; n++ { // two lists of one host
 			s.Name = fmt.Sprintf("%.60s-%d", name, n)
@@ -74,7 +76,7 @@ func errNoList(err error) error {
 
 // listStatuses are the lists for status and metrics; followed are the lists of
 // each log that is followed.
-func listStatuses(lists *catalog.Catalog, followed [][]string) []listStatus {
+func listStatuses(lists *catalog.Catalog, followed [][]string) []report.List {
 	if lists == nil {
 		return nil
 	}
@@ -84,9 +86,9 @@ func listStatuses(lists *catalog.Catalog, followed [][]string) []listStatus {
 			count[name]++
 		}
 	}
-	var out []listStatus
+	var out []report.List
 	for _, s := range lists.Sources() {
-		st := listStatus{Name: s.Name, From: s.URL, Version: s.Version, At: s.Timestamp, Read: s.Fetched, Signed: s.Signed, Logs: s.Logs, Followed: count[s.Name], Error: s.Err}
+		st := report.List{Name: s.Name, From: s.URL, Version: s.Version, At: s.Timestamp, Read: s.Fetched, Signed: s.Signed, Logs: s.Logs, Followed: count[s.Name], Error: s.Err}
 		if s.Err != "" {
 			st.ErrorAt = s.Checked
 		}

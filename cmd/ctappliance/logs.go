@@ -13,6 +13,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 	"ctappliance/ingest/catalog"
 	"ctappliance/ingest/ctlog"
@@ -49,7 +50,7 @@ func (c *settings) follows(ctx context.Context) ([]ingest.Follow, error) {
 		return nil, err
 	}
 	if len(choices) == 0 && !c.FollowsLists() {
-		return nil, usagef("there is no log to follow; set logs (url and key), or log-names")
+		return nil, usage.Errorf("there is no log to follow; set logs (url and key), or log-names")
 	}
 	f.tiles.mark(choices)
 	return f.hosts.follows(choices, out)
@@ -79,7 +80,7 @@ func (h *hosts) follows(choices []choice, out *slog.Logger) ([]ingest.Follow, er
 		follows = append(follows, ingest.Follow{Log: client, Pace: pacer, Spans: []ingest.Request{ch.Start.Request()}, Why: ch.Why})
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, &usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	return follows, nil
 }
@@ -125,7 +126,7 @@ func (c *settings) ownLogs(ctx context.Context, h *hosts, known []catalog.Listed
 		add(l, config.Start{}, "named in log-names", access{})
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, &usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	return out, nil
 }
@@ -182,7 +183,7 @@ func (c *settings) loadList() (*ctlog.List, error) {
 	}
 	list, err := ctlog.LoadList(c.LogList)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("log-list: %w", err)}
+		return nil, usage.Wrap(fmt.Errorf("log-list: %w", err))
 	}
 	return list, nil
 }

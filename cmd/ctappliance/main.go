@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"ctappliance/cmd/ctappliance/usage"
 )
 
 // version is set by the linker for releases.
@@ -45,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ErrWriter:       io.Discard, // what is wrong is said below, once
 		Metadata:        map[string]any{stderrKey: stderr},
 		ExitErrHandler:  func(*cli.Context, error) {},
-		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
+		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return usage.FlagError(c, err) },
 		CommandNotFound: func(*cli.Context, string) {},
 		Commands: []*cli.Command{
 			runCommand(), backfillCommand(), statusCommand(), logsCommand(), reloadCommand(), profileCommand(), checkCommand(), verifyCommand(),
@@ -53,17 +55,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noCommand(c, "ctappliance", c.App.Commands)
+				return usage.NoCommand(c, "ctappliance", c.App.Commands)
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
 	for _, c := range app.Commands {
-		setUsage(c)
+		usage.Set(c)
 	}
 	err := app.RunContext(ctx, args)
 	var exit exitError
-	var usage *usageError
+	var usage *usage.Error
 	switch {
 	case err == nil:
 		return 0

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest"
 )
 
@@ -20,12 +21,12 @@ type metric struct {
 	counter    bool
 
 	// One of these gives the values.
-	whole func(*applianceStatus) (float64, bool)
+	whole func(*report.Status) (float64, bool)
 	log   func(*ingest.LogStatus) (float64, bool) // label log
 	kind  func(*ingest.LogStatus, string) float64 // labels log, kind: ingest.HaltKinds
 	state bool                                    // labels log, state: logStates; 1 for the present one
 	info  bool                                    // labels log, log_id, kind, operator; always 1
-	list  func(*listStatus) (float64, bool)       // label list
+	list  func(*report.List) (float64, bool)      // label list
 }
 
 // logStates are the states of a log that have a series each.
@@ -62,9 +63,9 @@ func paced(value func(*ingest.LogStatus) (float64, bool)) func(*ingest.LogStatus
 }
 
 var metrics = []metric{
-	{name: "up_since_timestamp_seconds", help: "When the pipeline was opened.", whole: func(s *applianceStatus) (float64, bool) { return at(s.Since) }},
+	{name: "up_since_timestamp_seconds", help: "When the pipeline was opened.", whole: func(s *report.Status) (float64, bool) { return at(s.Since) }},
 	{name: "alarms_total", help: "What must never happen, and did. Any increase is worth waking somebody.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Alarmed) }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Alarmed) }},
 
 	{name: "log_info", help: "A log that is followed: its log ID, protocol and operator. Always 1.", info: true},
 	{name: "log_state", help: "Whether the log is in this state. done: all that was asked for is delivered; closed: the log has ended, and all of it is.", state: true},
@@ -81,7 +82,7 @@ var metrics = []metric{
 	{name: "log_fetched_entries", help: "Entries on our disk, or beyond.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Fetched) }},
 	{name: "log_verified_entries", help: "Entries that are proven to be in a tree that the log has signed.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Verified) }},
 	{name: "log_delivered_entries", help: "Entries in the ledger, each exactly once.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(l.Delivered) }},
-	{name: "log_behind_entries", help: "Entries that are to be copied, that the log has, and that are not in the ledger yet.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(behind(l)) }},
+	{name: "log_behind_entries", help: "Entries that are to be copied, that the log has, and that are not in the ledger yet.", log: func(l *ingest.LogStatus) (float64, bool) { return number64(report.Behind(l)) }},
 	{name: "log_lag_seconds", help: "Time since the log dated the newest delivered entry; 0 if nothing is behind. Missing while unknown.", log: func(l *ingest.LogStatus) (float64, bool) { return l.Lag, l.Lag >= 0 }},
 	{name: "log_eta_seconds", help: "Time until all that the log has now is fetched, at the present rate. Missing while unknown.", log: func(l *ingest.LogStatus) (float64, bool) { return l.ETA, l.ETA >= 0 }},
 	{name: "log_final_entries", help: "Size at which the log has ended. Missing while it goes on.", log: func(l *ingest.LogStatus) (float64, bool) { return float64(l.Final), l.Final > 0 }},
@@ -117,66 +118,66 @@ var metrics = []metric{
 	{name: "audit_proven_timestamp_seconds", help: "When an audit of the log last came to its end.", log: audited(func(v *ingest.Verdict) (float64, bool) { return at(v.At) })},
 	{name: "audit_failing", help: "Whether the last audit of the log could not be carried through: the log or the store was away.", log: func(l *ingest.LogStatus) (float64, bool) { return yes(l.Audit != nil && l.Audit.Error != "") }},
 
-	{name: "wal_bytes", help: "Disk space that the write-ahead log takes.", whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Bytes) }},
-	{name: "wal_budget_bytes", help: "Disk space that it may take before fetching pauses.", whole: func(s *applianceStatus) (float64, bool) { return float64(s.WAL.Budget), s.WAL.Budget > 0 }},
-	{name: "wal_undelivered_records", help: "Records that wait for the store.", whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Undelivered) }},
-	{name: "wal_undelivered_seconds", help: "For how long nothing was delivered while records wait; 0 if none wait.", whole: func(s *applianceStatus) (float64, bool) {
+	{name: "wal_bytes", help: "Disk space that the write-ahead log takes.", whole: func(s *report.Status) (float64, bool) { return number64(s.WAL.Bytes) }},
+	{name: "wal_budget_bytes", help: "Disk space that it may take before fetching pauses.", whole: func(s *report.Status) (float64, bool) { return float64(s.WAL.Budget), s.WAL.Budget > 0 }},
+	{name: "wal_undelivered_records", help: "Records that wait for the store.", whole: func(s *report.Status) (float64, bool) { return number64(s.WAL.Undelivered) }},
+	{name: "wal_undelivered_seconds", help: "For how long nothing was delivered while records wait; 0 if none wait.", whole: func(s *report.Status) (float64, bool) {
 		if s.WAL.Undelivered == 0 {
 			return 0, true
 		}
-		return max(0, time.Since(latest(s.Delivery.Last, s.Since)).Seconds()), true
+		return max(0, time.Since(report.Latest(s.Delivery.Last, s.Since)).Seconds()), true
 	}},
-	{name: "wal_oldest_undelivered_seconds", help: "For how long the oldest record has waited for the store; 0 if none waits. Missing while unknown.", whole: func(s *applianceStatus) (float64, bool) { return s.Oldest, s.Oldest >= 0 }},
-	{name: "wal_stalled", help: "Whether fetching pauses because there is no room.", whole: func(s *applianceStatus) (float64, bool) { return yes(s.WAL.Stalled != "") }},
-	{name: "wal_fsyncs_total", help: "Group commits that reached the disk.", counter: true, whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Fsyncs) }},
-	{name: "wal_appended_bytes_total", help: "Bytes written to the write-ahead log.", counter: true, whole: func(s *applianceStatus) (float64, bool) { return number64(s.WAL.Appended) }},
+	{name: "wal_oldest_undelivered_seconds", help: "For how long the oldest record has waited for the store; 0 if none waits. Missing while unknown.", whole: func(s *report.Status) (float64, bool) { return s.Oldest, s.Oldest >= 0 }},
+	{name: "wal_stalled", help: "Whether fetching pauses because there is no room.", whole: func(s *report.Status) (float64, bool) { return yes(s.WAL.Stalled != "") }},
+	{name: "wal_fsyncs_total", help: "Group commits that reached the disk.", counter: true, whole: func(s *report.Status) (float64, bool) { return number64(s.WAL.Fsyncs) }},
+	{name: "wal_appended_bytes_total", help: "Bytes written to the write-ahead log.", counter: true, whole: func(s *report.Status) (float64, bool) { return number64(s.WAL.Appended) }},
 
-	{name: "delivery_rows_total", help: "Rows of the ledger delivered.", counter: true, whole: func(s *applianceStatus) (float64, bool) { return number64(s.Delivery.Rows) }},
+	{name: "delivery_rows_total", help: "Rows of the ledger delivered.", counter: true, whole: func(s *report.Status) (float64, bool) { return number64(s.Delivery.Rows) }},
 	{name: "delivery_insert_errors_total", help: "Inserts that were not acknowledged. What they left is counted before anything is sent again.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Delivery.InsertErrors) }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Delivery.InsertErrors) }},
 	{name: "delivery_reinserted_rows_total", help: "Rows that a doubtful insert had not left in the ledger, inserted again.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Delivery.Reinserted) }},
-	{name: "delivery_last_timestamp_seconds", help: "When the last flush was delivered.", whole: func(s *applianceStatus) (float64, bool) { return at(s.Delivery.Last) }},
-	{name: "delivery_trouble", help: "Whether delivery waits for the store.", whole: func(s *applianceStatus) (float64, bool) { return yes(s.Delivery.Trouble != "") }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Delivery.Reinserted) }},
+	{name: "delivery_last_timestamp_seconds", help: "When the last flush was delivered.", whole: func(s *report.Status) (float64, bool) { return at(s.Delivery.Last) }},
+	{name: "delivery_trouble", help: "Whether delivery waits for the store.", whole: func(s *report.Status) (float64, bool) { return yes(s.Delivery.Trouble != "") }},
 
 	{name: "parser_checked_total", help: "Rows and issuers that a second parser, certificate-transparency-go's, has read too: one row in a thousand, those with flags, new issuers.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Checked) }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Parser.Checked) }},
 	{name: "parser_disagree_total", help: "Where it read something else, and no flag of the row says why. The log has a line with the log and the index.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Disagreed) }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Parser.Disagreed) }},
 	{name: "parser_skipped_total", help: "Checks left out because checks had taken their share of the time.", counter: true,
-		whole: func(s *applianceStatus) (float64, bool) { return number64(s.Parser.Skipped) }},
+		whole: func(s *report.Status) (float64, bool) { return number64(s.Parser.Skipped) }},
 
-	{name: "engine_up", help: "Whether the embedded engine runs. Missing with a server of your own.", whole: func(s *applianceStatus) (float64, bool) {
+	{name: "engine_up", help: "Whether the embedded engine runs. Missing with a server of your own.", whole: func(s *report.Status) (float64, bool) {
 		if s.Engine == nil {
 			return 0, false
 		}
 		return yes(s.Engine.PID != 0)
 	}},
-	{name: "engine_restarts_total", help: "Times that the embedded engine was started again.", counter: true, whole: func(s *applianceStatus) (float64, bool) {
+	{name: "engine_restarts_total", help: "Times that the embedded engine was started again.", counter: true, whole: func(s *report.Status) (float64, bool) {
 		if s.Engine == nil {
 			return 0, false
 		}
 		return number64(s.Engine.Restarts)
 	}},
-	{name: "engine_parts_set_aside", help: "Parts that the embedded engine could not read and has put away, of its whole life. The audit finds what is missing with them.", whole: func(s *applianceStatus) (float64, bool) {
+	{name: "engine_parts_set_aside", help: "Parts that the embedded engine could not read and has put away, of its whole life. The audit finds what is missing with them.", whole: func(s *report.Status) (float64, bool) {
 		if s.Engine == nil {
 			return 0, false
 		}
 		return number64(s.Engine.SetAside)
 	}},
 
-	{name: "engine_resident_bytes", help: "Memory that the embedded engine holds. That of the appliance is process_resident_memory_bytes.", whole: func(s *applianceStatus) (float64, bool) {
+	{name: "engine_resident_bytes", help: "Memory that the embedded engine holds. That of the appliance is process_resident_memory_bytes.", whole: func(s *report.Status) (float64, bool) {
 		return float64(s.Memory.Engine), s.Memory.Engine > 0
 	}},
-	{name: "disk_free_bytes", help: "What the appliance may still write to the file system of its data directory.", whole: func(s *applianceStatus) (float64, bool) { return float64(s.Disk.Free), s.Disk.Size > 0 }},
-	{name: "disk_size_bytes", help: "Size of that file system.", whole: func(s *applianceStatus) (float64, bool) { return float64(s.Disk.Size), s.Disk.Size > 0 }},
-	{name: "disk_lasts_seconds", help: "Time until it is full, at its growth of up to six hours. Missing while unknown, and while it does not grow.", whole: func(s *applianceStatus) (float64, bool) { return s.Disk.Lasts, s.Disk.Lasts >= 0 }},
+	{name: "disk_free_bytes", help: "What the appliance may still write to the file system of its data directory.", whole: func(s *report.Status) (float64, bool) { return float64(s.Disk.Free), s.Disk.Size > 0 }},
+	{name: "disk_size_bytes", help: "Size of that file system.", whole: func(s *report.Status) (float64, bool) { return float64(s.Disk.Size), s.Disk.Size > 0 }},
+	{name: "disk_lasts_seconds", help: "Time until it is full, at its growth of up to six hours. Missing while unknown, and while it does not grow.", whole: func(s *report.Status) (float64, bool) { return s.Disk.Lasts, s.Disk.Lasts >= 0 }},
 
-	{name: "list_logs", help: "Logs that a log list has.", list: func(l *listStatus) (float64, bool) { return number64(l.Logs) }},
-	{name: "list_followed_logs", help: "Logs of the list that are followed.", list: func(l *listStatus) (float64, bool) { return number64(l.Followed) }},
-	{name: "list_timestamp_seconds", help: "The time that the list has put on itself. Missing where it has none.", list: func(l *listStatus) (float64, bool) { return at(l.At) }},
-	{name: "list_read_timestamp_seconds", help: "When the list was last fetched, or found unchanged; 0 if never.", list: func(l *listStatus) (float64, bool) { v, _ := at(l.Read); return max(0, v), true }},
-	{name: "list_failing", help: "Whether the last attempt to refresh the list failed. The last good one is used.", list: func(l *listStatus) (float64, bool) { return yes(l.Error != "") }},
+	{name: "list_logs", help: "Logs that a log list has.", list: func(l *report.List) (float64, bool) { return number64(l.Logs) }},
+	{name: "list_followed_logs", help: "Logs of the list that are followed.", list: func(l *report.List) (float64, bool) { return number64(l.Followed) }},
+	{name: "list_timestamp_seconds", help: "The time that the list has put on itself. Missing where it has none.", list: func(l *report.List) (float64, bool) { return at(l.At) }},
+	{name: "list_read_timestamp_seconds", help: "When the list was last fetched, or found unchanged; 0 if never.", list: func(l *report.List) (float64, bool) { v, _ := at(l.Read); return max(0, v), true }},
+	{name: "list_failing", help: "Whether the last attempt to refresh the list failed. The last good one is used.", list: func(l *report.List) (float64, bool) { return yes(l.Error != "") }},
 }
 
 const metricPrefix = "ctappliance_"
@@ -211,7 +212,7 @@ func (m *metric) desc() *prometheus.Desc {
 var buildInfo = prometheus.NewDesc(metricPrefix+"build_info", "The build that runs. Always 1.", []string{"version", "go"}, nil)
 
 // collector makes metrics of one snapshot of the status per scrape.
-type collector struct{ status func() applianceStatus }
+type collector struct{ status func() report.Status }
 
 // Describe lists all metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
@@ -295,7 +296,7 @@ func labelNames(logs []ingest.LogStatus) []string {
 }
 
 // listNames does the same for log lists.
-func listNames(lists []listStatus) []string {
+func listNames(lists []report.List) []string {
 	names := make([]string, len(lists))
 	for i, l := range lists {
 		names[i] = label(plain.First(l.Name, l.From))

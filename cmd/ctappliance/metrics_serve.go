@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"ctappliance/cmd/ctappliance/config"
-	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/report"
 )
 
 // listenMetrics opens the listener of /metrics; nil where none is wanted, or
@@ -39,7 +39,7 @@ func (c *settings) listenMetrics(ctx context.Context, log *slog.Logger) (net.Lis
 
 // serveMetrics answers until ctx ends. That it fails is no reason to stop
 // copying logs.
-func serveMetrics(ctx context.Context, listener net.Listener, token config.Secret, status func() applianceStatus, log *slog.Logger) {
+func serveMetrics(ctx context.Context, listener net.Listener, token config.Secret, status func() report.Status, log *slog.Logger) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server := &http.Server{
@@ -62,7 +62,7 @@ func serveMetrics(ctx context.Context, listener net.Listener, token config.Secre
 }
 
 // metricsHandler is the whole listener: three paths to read, for who may.
-func metricsHandler(registry prometheus.Gatherer, token config.Secret, status func() applianceStatus) http.Handler {
+func metricsHandler(registry prometheus.Gatherer, token config.Secret, status func() report.Status) http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 20 * time.Second})
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func metricsHandler(registry prometheus.Gatherer, token config.Secret, status fu
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		st := status()
-		why := notReady(&st)
+		why := report.NotReady(&st)
 		if why == "" {
 			fmt.Fprintln(w, "ok")
 			return
@@ -102,20 +102,6 @@ func metricsHandler(registry prometheus.Gatherer, token config.Secret, status fu
 			mux.ServeHTTP(w, r)
 		}
 	})
-}
-
-// notReady says why entries do not go all the way at present, or "". A log
-// that is away or halted is no reason: others go on.
-func notReady(st *applianceStatus) string {
-	switch {
-	case st.Engine != nil && st.Engine.PID == 0:
-		return "the engine is not running"
-	case st.Delivery.Trouble != "":
-		return "delivery waits: " + plain.Printable(st.Delivery.Trouble)
-	case st.WAL.Stalled != "":
-		return "WAL waits: " + plain.Printable(st.WAL.Stalled)
-	}
-	return ""
 }
 
 // allowed holds the request's token against ours, in a time that says nothing.

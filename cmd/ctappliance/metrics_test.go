@@ -21,20 +21,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ctappliance/cmd/ctappliance/config"
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest"
 	"ctappliance/ingest/pace"
 	"ctappliance/store/engine"
 )
 
 // fullMetrics is a status in which every metric has a value.
-func fullMetrics() applianceStatus {
+func fullMetrics() report.Status {
 	when := time.Unix(1_790_000_000, 500_000_000)
-	st := applianceStatus{Engine: &engine.Status{PID: 7, Restarts: 3, SetAside: 2}}
+	st := report.Status{Engine: &engine.Status{PID: 7, Restarts: 3, SetAside: 2}}
 	st.Running, st.Since, st.Alarmed = true, when, 2
 	st.WAL = ingest.WALStatus{Bytes: 1 << 40, Budget: 1 << 41, Undelivered: 9, Stalled: "full", Fsyncs: 5, Appended: 6}
 	st.Delivery = ingest.DeliveryStatus{Rows: 11, Last: when, InsertErrors: 12, Reinserted: 13, Trouble: "away"}
-	st.Oldest, st.Memory.Engine, st.Disk = 4.5, 1<<30, diskStatus{Free: 1 << 33, Size: 1 << 34, Growth: 1, Window: 3600, Lasts: 1 << 33}
-	st.Lists = []listStatus{{Name: "Google", At: when, Read: when, Logs: 51, Followed: 52, Error: "away"}, {Name: "Google"}}
+	st.Oldest, st.Memory.Engine, st.Disk = 4.5, 1<<30, report.Disk{Free: 1 << 33, Size: 1 << 34, Growth: 1, Window: 3600, Lasts: 1 << 33}
+	st.Lists = []report.List{{Name: "Google", At: when, Read: when, Logs: 51, Followed: 52, Error: "away"}, {Name: "Google"}}
 	st.Logs = []ingest.LogStatus{
 		{Name: "First", Operator: "Op", Lag: 61.5, ETA: 62, Final: 900, Ends: when, Risk: "gone soon", LastError: "away", ErrorAt: when, ID: "aa", ShortID: 1, Kind: "static", State: "halted", Head: 900, HeadTime: 1_790_000_000_250, Polled: when, Fetched: 800, Verified: 700, Delivered: 600, Wanted: 900,
 			Halted: "it lied", HaltKind: ingest.KindSplitView, Pace: &pace.Snapshot{Rate: 2.5, Limit: 2.6, Requests: 21, Refusals: 22},
@@ -46,13 +47,13 @@ func fullMetrics() applianceStatus {
 }
 
 // scrape returns what /metrics says of a status, by name and labels.
-func scrape(t *testing.T, st applianceStatus) map[string]string {
+func scrape(t *testing.T, st report.Status) map[string]string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&collector{func() applianceStatus { return st }})
+	registry.MustRegister(&collector{func() report.Status { return st }})
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "http://127.0.0.1:9123/metrics", nil)
-	metricsHandler(registry, "", func() applianceStatus { return st }).ServeHTTP(w, r)
+	metricsHandler(registry, "", func() report.Status { return st }).ServeHTTP(w, r)
 	if w.Code != 200 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -180,7 +181,7 @@ func TestHaltOfUnknownKind(t *testing.T) {
 // two logs one.
 func TestMetricLabels(t *testing.T) {
 	evil := "evil\"\n\\x{log=\"y\"} 1\n\x1b[31m\u202e\xff" + strings.Repeat("A", 1000)
-	st := applianceStatus{}
+	st := report.Status{}
 	st.Logs = []ingest.LogStatus{{Name: evil, ShortID: 1}, {Name: evil, ShortID: 2}, {Name: "", ShortID: 3}, {Name: "good", ShortID: 4}}
 	names := labelNames(st.Logs)
 	for i, n := range names {
@@ -278,13 +279,13 @@ Alert rules that use them are in ` + "`deploy/prometheus/`" + `, with a configur
 // Who may read what.
 func TestMetricsListener(t *testing.T) {
 	const token = "0123456789abcdef"
-	ready := applianceStatus{}
-	waiting := applianceStatus{}
+	ready := report.Status{}
+	waiting := report.Status{}
 	waiting.Delivery.Trouble = "server \x1b away"
 	for _, tt := range []struct {
 		name, method, path, host, auth string
 		token                          config.Secret
-		st                             applianceStatus
+		st                             report.Status
 		status                         int
 		body                           string
 	}{
@@ -312,7 +313,7 @@ func TestMetricsListener(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
-			registry.MustRegister(&collector{func() applianceStatus { return tt.st }})
+			registry.MustRegister(&collector{func() report.Status { return tt.st }})
 			method := tt.method
 			if method == "" {
 				method = "GET"
@@ -329,7 +330,7 @@ func TestMetricsListener(t *testing.T) {
 				r.Header.Set("Authorization", tt.auth)
 			}
 			w := httptest.NewRecorder()
-			metricsHandler(registry, tt.token, func() applianceStatus { return tt.st }).ServeHTTP(w, r)
+			metricsHandler(registry, tt.token, func() report.Status { return tt.st }).ServeHTTP(w, r)
 			body := w.Body.String()
 			if w.Code != tt.status || !strings.Contains(body, tt.body) {
 				t.Errorf("%d %q", w.Code, body)

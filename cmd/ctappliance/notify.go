@@ -2,22 +2,19 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"ctappliance/cmd/ctappliance/plain"
-	"ctappliance/ingest"
+	"ctappliance/cmd/ctappliance/report"
 )
 
 // notifier tells the service manager how we are: sd_notify(3). Where none
 // listens (NOTIFY_SOCKET is not set) it says nothing.
 type notifier struct {
-	ask      func(context.Context) (*applianceStatus, error) // the way that status goes: through the control socket
+	ask      func(context.Context) (*report.Status, error) // the way that status goes: through the control socket
 	send     func(message string) error
 	watchdog time.Duration // without a sign of life for so long the manager kills us; 0: it does not look
 	log      *slog.Logger
@@ -31,8 +28,8 @@ const idleNotice = 30 * time.Second
 // the appliance of a data directory.
 func newNotifier(dir string, log *slog.Logger) *notifier {
 	n := &notifier{send: notify, log: log}
-	n.ask = func(ctx context.Context) (*applianceStatus, error) {
-		var st applianceStatus
+	n.ask = func(ctx context.Context) (*report.Status, error) {
+		var st report.Status
 		err := control(ctx, dir, "GET", "/status", nil, &st)
 		return &st, err
 	}
@@ -66,7 +63,7 @@ func (n *notifier) run(ctx context.Context) {
 			break
 		}
 		if err == nil {
-			message := daemon.SdNotifyWatchdog + "\nSTATUS=" + statusLine(st, time.Now())
+			message := daemon.SdNotifyWatchdog + "\nSTATUS=" + report.StatusLine(st, time.Now())
 			if !n.ready.Load() {
 				message = daemon.SdNotifyReady + "\n" + message
 			}
@@ -88,7 +85,7 @@ func (n *notifier) run(ctx context.Context) {
 }
 
 // look asks for the status, for a while.
-func (n *notifier) look(ctx context.Context, patience time.Duration) (*applianceStatus, error) {
+func (n *notifier) look(ctx context.Context, patience time.Duration) (*report.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return n.ask(ctx)
@@ -103,82 +100,4 @@ func (n *notifier) reload() (done func()) {
 	}
 	_ = n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	return func() { _ = n.send(daemon.SdNotifyReady) }
-}
-
-// statusLine is the status in a line.
-func statusLine(st *applianceStatus, now time.Time) string {
-	var all, waiting uint64
-	for i := range st.Logs {
-		all += st.Logs[i].Delivered
-		waiting += behind(&st.Logs[i])
-	}
-	line := fmt.Sprintf("%s; %s entries delivered, %s behind, %s/s", states(st.Logs, now), plain.Count(all), plain.Count(waiting), plain.PerSecond(st.Delivery.Rate))
-	if n := len(st.Alarms); n > 0 {
-		line += fmt.Sprintf("; ALARMS: %d", n)
-	}
-	if why := notReady(st); why != "" {
-		line += "; " + why
-	}
-	return plain.OnScreen(line)
-}
-
-// summarize writes a line to the log every ten minutes until ctx ends: that a
-// healthy appliance says little must not mean that it says nothing.
-func summarize(ctx context.Context, status func() applianceStatus, log *slog.Logger) {
-	tick := time.NewTicker(summaryEvery)
-	defer tick.Stop()
-	before := status()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		now := status()
-		log.Info("so far", summary(&before, &now)...)
-		before = now
-	}
-}
-
-const summaryEvery = 10 * time.Minute
-
-// summary says what has happened between two moments: what was delivered and
-// refused, what is behind, and whatever is not well.
-func summary(before, now *applianceStatus) []any {
-	var waiting, requests, refusals uint64
-	var lag float64
-	count := map[string]int{}
-	was := map[string]ingest.LogStatus{}
-	for _, l := range before.Logs {
-		was[l.ID] = l
-	}
-	for i := range now.Logs {
-		l := &now.Logs[i]
-		waiting += behind(l)
-		lag = max(lag, l.Lag)
-		count[l.State]++
-		if p := l.Pace; p != nil {
-			o := was[l.ID].Pace
-			if o == nil || o.Requests > p.Requests || o.Refusals > p.Refusals {
-				requests, refusals = requests+p.Requests, refusals+p.Refusals
-			} else {
-				requests, refusals = requests+p.Requests-o.Requests, refusals+p.Refusals-o.Refusals
-			}
-		}
-	}
-	delivered := now.Delivery.Rows - min(before.Delivery.Rows, now.Delivery.Rows)
-	out := []any{"logs", len(now.Logs), "delivered", delivered, "rate", plain.PerSecond(now.Delivery.Rate), "behind", waiting, "lag", plain.Brief(lag), "refused", plain.Share(refusals, requests),
-		"wal", plain.Bytes(now.WAL.Bytes), "disk_free", plain.Bytes(now.Disk.Free)}
-	if now.Disk.Lasts >= 0 {
-		out = append(out, "disk_lasts", plain.Brief(now.Disk.Lasts))
-	}
-	for _, state := range []string{"retrying", "halted", "waiting"} {
-		if n := count[state]; n > 0 {
-			out = append(out, state, n)
-		}
-	}
-	if why := notReady(now); why != "" {
-		out = append(out, "reason", strings.TrimSpace(why))
-	}
-	return out
 }

@@ -8,17 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest"
-	"ctappliance/ingest/pace"
-	"ctappliance/store/engine"
 )
 
 // serviceManager listens as systemd does and sets the environment that it
@@ -63,11 +60,11 @@ func TestNotifySystemd(t *testing.T) {
 				t.Fatalf("watchdog %v", n.watchdog)
 			}
 			asked := 0
-			n.ask = func(context.Context) (*applianceStatus, error) {
+			n.ask = func(context.Context) (*report.Status, error) {
 				if asked++; asked < 3 {
 					return nil, errNotRunning
 				}
-				return manyLogs(), nil
+				return &report.Status{Status: ingest.Status{Logs: []ingest.LogStatus{{State: "halted", Halted: "it lied"}}}}, nil
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
@@ -75,11 +72,11 @@ func TestNotifySystemd(t *testing.T) {
 				defer close(done)
 				n.run(ctx)
 			}()
-			if m := heard(); !strings.HasPrefix(m, "READY=1\nWATCHDOG=1\nSTATUS=60 logs: 1 halted, ") || strings.Count(m, "\n") != 2 {
+			if m := heard(); !strings.HasPrefix(m, "READY=1\nWATCHDOG=1\nSTATUS=1 log: 1 halted") || strings.Count(m, "\n") != 2 {
 				t.Errorf("%q", m)
 			}
 			for range 3 {
-				if m := heard(); !strings.HasPrefix(m, "WATCHDOG=1\nSTATUS=60 logs: ") {
+				if m := heard(); !strings.HasPrefix(m, "WATCHDOG=1\nSTATUS=1 log: ") {
 					t.Errorf("%q", m)
 				}
 			}
@@ -140,12 +137,12 @@ func TestWatchdogOfADeadlock(t *testing.T) {
 		defer cancel()
 		n := &notifier{watchdog: 2 * time.Minute, log: slog.New(slog.DiscardHandler),
 			send: func(m string) error { all = append(all, said{time.Since(began), m}); return nil },
-			ask: func(ctx context.Context) (*applianceStatus, error) {
+			ask: func(ctx context.Context) (*report.Status, error) {
 				if d := time.Since(began); d >= hangs && d < answers {
 					<-ctx.Done() // somebody holds a lock
 					return nil, ctx.Err()
 				}
-				return &applianceStatus{}, nil
+				return &report.Status{}, nil
 			}}
 		n.run(ctx)
 		alive, last := 0, time.Duration(0)
@@ -179,67 +176,10 @@ func TestNotifyUnheard(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		n := &notifier{log: slog.New(slog.NewTextHandler(&log, nil)), send: func(string) error { sent++; return errors.New("no such file") },
-			ask: func(context.Context) (*applianceStatus, error) { return &applianceStatus{}, nil }}
+			ask: func(context.Context) (*report.Status, error) { return &report.Status{}, nil }}
 		n.run(ctx)
 		if strings.Count(log.String(), "\n") != 1 || sent < 10 {
 			t.Errorf("%d sent, said: %s", sent, log.Bytes())
 		}
-	})
-}
-
-// The line for the service manager is one line, whatever it quotes.
-func TestStatusLine(t *testing.T) {
-	if got, want := statusLine(manyLogs(), statusNow), "60 logs: 1 halted, 5 following, 3 retrying, 48 caught up, 1 waiting, 2 done; 29.3 G entries delivered, 2.00 G behind, 4512/s; ALARMS: 1"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := statusLine(hostileStatus(), statusNow); strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) || len(got) > 4096 {
-		t.Errorf("%q", got)
-	}
-}
-
-// Every ten minutes a line: what has happened since the last, and nothing that
-// is as it should be.
-func TestSummary(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := applianceStatus{Disk: diskStatus{Free: 3 << 30, Lasts: -1}}
-		st.WAL.Bytes = 1 << 20
-		st.Logs = []ingest.LogStatus{{ID: "aa", State: "caught up", Pace: &pace.Snapshot{Requests: 1000, Refusals: 500}}, {ID: "bb", State: "following", Wanted: 7, Lag: 90}}
-		var log bytes.Buffer
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var mu sync.Mutex // of st
-		go summarize(ctx, func() applianceStatus {
-			mu.Lock()
-			defer mu.Unlock()
-			now := st
-			now.Logs = slices.Clone(st.Logs)
-			return now
-		}, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}})))
-		synctest.Wait()
-		expect := func(change func(), want string) {
-			t.Helper()
-			mu.Lock()
-			change()
-			mu.Unlock()
-			time.Sleep(summaryEvery)
-			synctest.Wait()
-			if log.String() != want+"\n" {
-				t.Errorf("%s, want %s", log.Bytes(), want)
-			}
-			log.Reset()
-		}
-		expect(func() {
-			st.Delivery.Rows, st.Delivery.Rate = 42, 4.2
-			st.Logs[0].Pace = &pace.Snapshot{Requests: 1100, Refusals: 501}
-		}, `level=INFO msg="so far" logs=2 delivered=42 rate=4.2 behind=7 lag=90s refused=1.0% wal="1.0 MiB" disk_free="3.0 GiB"`)
-		expect(func() {
-			st.Logs[0].State, st.Logs[0].Pace = "retrying", &pace.Snapshot{Requests: 4}
-			st.Engine, st.Disk.Lasts, st.Delivery.Rate = &engine.Status{}, 86400*3, 0
-		}, `level=INFO msg="so far" logs=2 delivered=0 rate=0 behind=7 lag=90s refused=0% wal="1.0 MiB" disk_free="3.0 GiB" disk_lasts=3.0d retrying=1 reason="the engine is not running"`)
 	})
 }

@@ -20,6 +20,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 )
 
 // profileFlags are those of the commands that copy or check entries: profiles
@@ -43,7 +44,7 @@ func profiled(action cli.ActionFunc) cli.ActionFunc {
 			}
 			f, openErr := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 			if openErr != nil {
-				err = usagef("--%s: %s cannot be written: %w; name another file", flag, plain.QuotePath(path), reason(openErr))
+				err = usage.Errorf("--%s: %s cannot be written: %w; name another file", flag, plain.QuotePath(path), reason(openErr))
 				return nil
 			}
 			return f
@@ -105,17 +106,17 @@ func profileCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			kind, seconds := c.String("kind"), c.Int("seconds")
 			if !slices.Contains(profileKinds, kind) {
-				return usagef("--kind: %s is not one of %s", plain.Quote(kind), strings.Join(profileKinds, ", "))
+				return usage.Errorf("--kind: %s is not one of %s", plain.Quote(kind), strings.Join(profileKinds, ", "))
 			}
 			if most := int(longestProfile.Seconds()); seconds < 1 || seconds > most {
-				return usagef("--seconds: %d is not between 1 and %d", seconds, most)
+				return usage.Errorf("--seconds: %d is not between 1 and %d", seconds, most)
 			}
 			cfg, err := configured(c, false)
 			if err != nil {
 				return err
 			}
 			if f, ok := c.App.Writer.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-				return usagef("a profile is not for reading on a terminal; write it to a file: ctappliance profile > cpu.pprof")
+				return usage.Errorf("a profile is not for reading on a terminal; write it to a file: ctappliance profile > cpu.pprof")
 			}
 			ctx, cancel := context.WithTimeout(c.Context, time.Duration(seconds)*time.Second+30*time.Second)
 			defer cancel()

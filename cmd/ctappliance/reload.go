@@ -254,9 +254,9 @@ func refreshLists(ctx context.Context, lists *catalog.Catalog) (said []string, e
 		case s.Err != "":
 			said = append(said, fmt.Sprintf("%s NOT READ, its last good copy stays: %s", s.Name, s.Err))
 		case s.Version != was[s.Name]:
-			said = append(said, fmt.Sprintf("%s read, version %s after %s", s.Name, dash(s.Version), dash(was[s.Name])))
+			said = append(said, fmt.Sprintf("%s read, version %s after %s", s.Name, plain.First(s.Version, "-"), plain.First(was[s.Name], "-")))
 		default:
-			said = append(said, fmt.Sprintf("%s read, version %s as before", s.Name, dash(s.Version)))
+			said = append(said, fmt.Sprintf("%s read, version %s as before", s.Name, plain.First(s.Version, "-")))
 		}
 	}
 	return said, err

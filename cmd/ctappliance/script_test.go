@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"ctappliance/cmd/ctappliance/report"
 	"ctappliance/ingest/ctlog"
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/store/engine/enginetest"
@@ -225,7 +226,7 @@ func scriptFollows(ts *testscript.TestScript, neg bool, args []string) {
 	checkUse(ts, neg, args, 2)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
-	var st applianceStatus
+	var st report.Status
 	for range 600 {
 		ts.Check(control(context.Background(), ts.MkAbs(args[0]), "GET", "/status", nil, &st))
 		if strconv.Itoa(len(st.Logs)) == args[1] {
@@ -238,7 +239,7 @@ func scriptFollows(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptHangup(ts *testscript.TestScript, neg bool, args []string) {
 	checkUse(ts, neg, args, 1)
-	var st applianceStatus
+	var st report.Status
 	ts.Check(control(context.Background(), ts.MkAbs(args[0]), "GET", "/status", nil, &st))
 	ts.Check(syscall.Kill(st.PID, syscall.SIGHUP))
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ctappliance/cmd/ctappliance/config"
+	"ctappliance/cmd/ctappliance/usage"
 )
 
 // settings are what a command works with: the configuration, and what follows
@@ -20,7 +21,7 @@ type settings struct {
 
 // configured reads the configuration; what is wrong with it is used wrongly.
 func configured(c *cli.Context, talksToLogs bool) (*settings, error) {
-	if err := noArguments(c); err != nil {
+	if err := usage.NoArguments(c); err != nil {
 		return nil, err
 	}
 	return load(c, talksToLogs)
@@ -30,7 +31,7 @@ func configured(c *cli.Context, talksToLogs bool) (*settings, error) {
 func load(c *cli.Context, talksToLogs bool) (*settings, error) {
 	cfg, err := config.Load(c, talksToLogs)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	return &settings{Config: *cfg}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
 // testKey is the public key of a log (ECDSA over P-256), made for these tests.
 const testKey = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEJpPEV1ClAZc2MVlM+DLFc5eQDkgVVc/eF6pnXUM682DzpErzqFNUqKtPES+ty7/nvbdZBO2CckPhK1Z0niYAbQ=="

@@ -30,6 +30,8 @@ var imports = []struct {
 	{"cmd/ctappliance", []string{"cmd/ctappliance/*", "ingest/...", "store/...", "wal", "checkpoint", "schema", "internal/durable"}},
 	{"cmd/ctappliance/config", []string{"cmd/ctappliance/plain", "ingest", "ingest/catalog", "ingest/ctlog"}},
 	{"cmd/ctappliance/plain", nil},
+	{"cmd/ctappliance/report", []string{"cmd/ctappliance/config", "cmd/ctappliance/plain", "cmd/ctappliance/usage", "ingest", "ingest/pace", "store/engine"}},
+	{"cmd/ctappliance/usage", []string{"cmd/ctappliance/plain"}},
 }
 
 // testSupport lists packages made for tests. Any test may import them; the
@@ -75,9 +77,9 @@ var homes = []struct {
 	{"github.com/klauspost/compress/s2", []string{"ingest"}, nil},
 	{"github.com/klauspost/compress/zstd", []string{"store/engine", "ingest"}, nil},
 	{"golang.org/x/sync", []string{"ingest/...", "store/...", "cmd/ctappliance"}, []string{"wal"}},
-	{"golang.org/x/sys/unix", []string{"internal/durable", "store/engine", "cmd/ctappliance"}, []string{"wal", "ingest/..."}},
+	{"golang.org/x/sys/unix", []string{"internal/durable", "store/engine", "cmd/ctappliance/..."}, []string{"wal", "ingest/..."}},
 	{"golang.org/x/sys/cpu", []string{"ingest/shabatch"}, nil},
-	{"golang.org/x/term", []string{"cmd/ctappliance"}, nil},
+	{"golang.org/x/term", []string{"cmd/ctappliance/..."}, nil},
 	{"github.com/urfave/cli/v2", []string{"cmd/ctappliance/..."}, nil},
 	{"github.com/goccy/go-yaml", []string{"cmd/ctappliance/..."}, []string{"internal/deploytest"}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/ctappliance"}, nil},

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 
 	"ctappliance/cmd/ctappliance/config"
 	"ctappliance/cmd/ctappliance/plain"
+	"ctappliance/cmd/ctappliance/usage"
 	"ctappliance/ingest"
 )
 
@@ -40,7 +41,7 @@ const (
 	maxComplaints = 12
 )
 
-func checkFlags() []cli.Flag {
+func CheckFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "check", Usage: "one line and an exit status for monitoring"},
 		&cli.Uint64Flag{Name: "max-behind", Usage: "with --check: warn when a log is more than `N` entries behind; 0: never"},
@@ -52,10 +53,10 @@ func checkFlags() []cli.Flag {
 	}
 }
 
-// thresholdsOf reads the flags.
-func thresholdsOf(c *cli.Context) (thresholds, error) {
+// ThresholdsOf reads the flags.
+func ThresholdsOf(c *cli.Context) (thresholds, error) {
 	t := thresholds{behind: c.Uint64("max-behind"), age: c.Duration("max-age")}
-	wrong := func(name string, err error) error { return usagef("--%s: %w", name, err) }
+	wrong := func(name string, err error) error { return usage.Errorf("--%s: %w", name, err) }
 	var err error
 	if t.lag, err = parseTime(c.String("max-lag")); err != nil {
 		return t, wrong("max-lag", err)
@@ -100,9 +101,9 @@ func parseShare(s string) (float64, error) {
 	return v, nil
 }
 
-// checkStatus judges for monitoring: 0 ok, 1 warning, 2 critical. What follows
+// Check judges for monitoring: 0 ok, 1 warning, 2 critical. What follows
 // the bar is for machines that draw curves.
-func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, line string) {
+func Check(st *Status, t thresholds, now time.Time) (level int, line string) {
 	var critical, warning []string
 	bad := func(format string, args ...any) { critical = append(critical, fmt.Sprintf(format, args...)) }
 	warn := func(format string, args ...any) { warning = append(warning, fmt.Sprintf(format, args...)) }
@@ -115,7 +116,7 @@ func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, l
 	for i := range st.Logs {
 		l := &st.Logs[i]
 		delivered += l.Delivered
-		waiting += behind(l)
+		waiting += Behind(l)
 		lag = max(lag, l.Lag)
 		t.checkLog(l, st.Recent[l.ID], now, bad, warn)
 	}
@@ -135,7 +136,7 @@ func checkStatus(st *applianceStatus, t thresholds, now time.Time) (level int, l
 		warn("the WAL takes %s of its budget", plain.Share(uint64(max(0, st.WAL.Bytes)), uint64(st.WAL.Budget)))
 	}
 	if st.Running && st.WAL.Undelivered > 0 && t.age > 0 {
-		since := ago(now, latest(st.Delivery.Last, st.Since))
+		since := ago(now, Latest(st.Delivery.Last, st.Since))
 		if since > t.age.Seconds() {
 			warn("nothing delivered for %s", plain.Brief(since))
 		} else if st.Oldest > t.age.Seconds() {
@@ -181,9 +182,9 @@ func (t *thresholds) checkLog(l *ingest.LogStatus, r recentStatus, now time.Time
 		warn("%s does not answer: %s", plain.Printable(l.Name), plain.Printable(l.LastError))
 	case !since.IsZero() && now.Sub(since) > time.Hour:
 		warn("%s shows smaller heads than it signed before, for %s", plain.Printable(l.Name), plain.Brief(ago(now, since)))
-	case t.behind > 0 && behind(l) > t.behind:
-		warn("%s is %d entries behind", plain.Printable(l.Name), behind(l))
-	case t.lag > 0 && behind(l) > 0 && l.Lag > t.lag.Seconds():
+	case t.behind > 0 && Behind(l) > t.behind:
+		warn("%s is %d entries behind", plain.Printable(l.Name), Behind(l))
+	case t.lag > 0 && Behind(l) > 0 && l.Lag > t.lag.Seconds():
 		warn("%s lags by %s", plain.Printable(l.Name), plain.Brief(l.Lag))
 	case t.refused > 0 && r.Requests >= fewRequests && float64(r.Refusals) > t.refused*float64(r.Requests):
 		warn("%s refuses %s of the requests", plain.Printable(l.Name), plain.Share(r.Refusals, r.Requests))

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"strings"
@@ -30,16 +30,16 @@ func TestStatusOfLogsThatLie(t *testing.T) {
 		{name: "does not answer", log: ingest.LogStatus{State: "retrying", LastError: "away"}, level: 1, check: "WARNING: log does not answer: away", screen: " ago: away\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			st := &applianceStatus{}
+			st := &Status{}
 			st.Running, st.Since, st.Alarms = true, ago(48*time.Hour), tt.alarms
 			tt.log.Name, tt.log.ErrorAt = "log", ago(time.Minute)
 			st.Logs = []ingest.LogStatus{tt.log}
-			level, line := checkStatus(st, thresholds{age: time.Hour}, time.Now())
+			level, line := Check(st, thresholds{age: time.Hour}, time.Now())
 			if level != tt.level || !strings.HasPrefix(line, tt.check) {
 				t.Errorf("%d %q", level, line)
 			}
 			var screen strings.Builder
-			if err := printStatus(&screen, st); err != nil {
+			if err := Print(&screen, st); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(screen.String(), tt.screen) || strings.ContainsAny(screen.String(), "\x1b\x07") {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // set since.
 func ago(now, t time.Time) float64 { return max(0, now.Sub(t).Seconds()) }
 
-func latest(a, b time.Time) time.Time {
+func Latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"errors"
@@ -11,42 +11,46 @@ import (
 	"ctappliance/cmd/ctappliance/plain"
 )
 
-// usageError is a command used wrongly: exit status 2.
-type usageError struct{ err error }
+// Error is a command used wrongly: exit status 2.
+type Error struct{ err error }
 
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
+func (e *Error) Error() string { return e.err.Error() }
+func (e *Error) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+// Wrap makes err one of a command used wrongly.
+func Wrap(err error) error { return &Error{err} }
 
-// noArguments refuses words that a command would silently ignore.
-func noArguments(c *cli.Context) error {
+// Errorf is wrongly with fmt.Errorf.
+func Errorf(format string, args ...any) error { return &Error{fmt.Errorf(format, args...)} }
+
+// NoArguments refuses words that a command would silently ignore.
+func NoArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("%s is one word too many; see '%s --help'", plain.Quote(c.Args().First()), c.Command.HelpName)
+		return Errorf("%s is one word too many; see '%s --help'", plain.Quote(c.Args().First()), c.Command.HelpName)
 	}
 	return nil
 }
 
-// setUsage makes what is wrong with the words of a command usage errors: flags
+// Set makes what is wrong with the words of a command usage errors: flags
 // that it does not have, and subcommands.
-func setUsage(c *cli.Command) {
+func Set(c *cli.Command) {
 	c.HideHelpCommand = true
-	c.OnUsageError = func(ctx *cli.Context, err error, _ bool) error { return flagError(ctx, err) }
+	c.OnUsageError = func(ctx *cli.Context, err error, _ bool) error { return FlagError(ctx, err) }
 	if len(c.Subcommands) > 0 && c.Action == nil {
 		c.Action = func(ctx *cli.Context) error {
 			if !ctx.Args().Present() {
 				return cli.ShowSubcommandHelp(ctx)
 			}
-			return noCommand(ctx, ctx.Command.HelpName, ctx.Command.Subcommands)
+			return NoCommand(ctx, ctx.Command.HelpName, ctx.Command.Subcommands)
 		}
 	}
 	for _, sub := range c.Subcommands {
-		setUsage(sub)
+		Set(sub)
 	}
 }
 
-// noCommand says that the first word is not a command, and what comes near.
-func noCommand(c *cli.Context, name string, commands []*cli.Command) error {
+// NoCommand says that the first word is not a command, and what comes near.
+func NoCommand(c *cli.Context, name string, commands []*cli.Command) error {
 	var names []string
 	for _, sub := range commands {
 		if !sub.Hidden {
@@ -54,7 +58,7 @@ func noCommand(c *cli.Context, name string, commands []*cli.Command) error {
 		}
 	}
 	word := c.Args().First()
-	return usagef("there is no command %s%s; see '%s --help'", plain.Quote(word), didYouMean(word, names, ""), name)
+	return Errorf("there is no command %s%s; see '%s --help'", plain.Quote(word), didYouMean(word, names, ""), name)
 }
 
 func didYouMean(word string, candidates []string, prefix string) string {
@@ -70,8 +74,8 @@ var (
 	badValue    = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(.*)" for (?:flag )?-+([^:]+): (.*)$`)
 )
 
-// flagError says in our words what the flag package found.
-func flagError(c *cli.Context, err error) error {
+// FlagError says in our words what the flag package found.
+func FlagError(c *cli.Context, err error) error {
 	see := fmt.Sprintf("; see '%s --help'", c.Command.HelpName)
 	text := err.Error()
 	if m := unknownFlag.FindStringSubmatch(text); m != nil {
@@ -79,10 +83,10 @@ func flagError(c *cli.Context, err error) error {
 		for _, f := range c.Command.Flags {
 			names = append(names, f.Names()...)
 		}
-		return usagef("there is no flag %s%s%s", plain.Quote("--"+m[1]), didYouMean(m[1], names, "--"), see)
+		return Errorf("there is no flag %s%s%s", plain.Quote("--"+m[1]), didYouMean(m[1], names, "--"), see)
 	}
 	if m := needsValue.FindStringSubmatch(text); m != nil {
-		return usagef("--%s: a value is missing%s", plain.Printable(m[1]), see)
+		return Errorf("--%s: a value is missing%s", plain.Printable(m[1]), see)
 	}
 	if m := badValue.FindStringSubmatch(text); m != nil {
 		kind := "understood"
@@ -101,7 +105,7 @@ func flagError(c *cli.Context, err error) error {
 				kind = "true or false"
 			}
 		}
-		return usagef("--%s: %s is not %s%s", plain.Printable(m[2]), plain.Quote(m[1]), kind, see)
+		return Errorf("--%s: %s is not %s%s", plain.Printable(m[2]), plain.Quote(m[1]), kind, see)
 	}
-	return &usageError{errors.New(plain.Printable(strings.ReplaceAll(text, "\n", " ")) + see)}
+	return &Error{errors.New(plain.Printable(strings.ReplaceAll(text, "\n", " ")) + see)}
 }

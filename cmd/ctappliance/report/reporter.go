@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"context"
@@ -15,20 +15,20 @@ import (
 	"ctappliance/store/engine"
 )
 
-// applianceStatus is what the appliance says of itself: the pipeline's status,
+// Status is what the appliance says of itself: the pipeline's status,
 // the engine's, and what can be seen around them. It travels as JSON.
-type applianceStatus struct {
+type Status struct {
 	ingest.Status
 	Engine *engine.Status          `json:"engine,omitempty"`
 	Oldest float64                 `json:"oldest_undelivered"` // seconds that the oldest record has waited for the store; 0 if none waits, -1 if unknown
-	Disk   diskStatus              `json:"disk"`
+	Disk   Disk                    `json:"disk"`
 	Memory memoryStatus            `json:"memory"`
 	Recent map[string]recentStatus `json:"recent,omitempty"` // by log ID: requests of the last half hour to an hour
-	Lists  []listStatus            `json:"lists,omitempty"`
+	Lists  []List                  `json:"lists,omitempty"`
 }
 
-// diskStatus is the file system of the data directory.
-type diskStatus struct {
+// Disk is the file system of the data directory.
+type Disk struct {
 	Free   int64   `json:"free"`   // bytes that this account may still write; 0 with Size 0: unknown
 	Size   int64   `json:"size"`   // bytes
 	Growth float64 `json:"growth"` // bytes per second by which Free shrinks, over Window; may be negative
@@ -48,8 +48,8 @@ type recentStatus struct {
 	Refusals uint64 `json:"refusals"`
 }
 
-// listStatus is one source of logs.
-type listStatus struct {
+// List is one source of logs.
+type List struct {
 	Name     string    `json:"name"`
 	From     string    `json:"from"`              // URL or file
 	Version  string    `json:"version,omitempty"` // as the list says
@@ -62,14 +62,14 @@ type listStatus struct {
 	ErrorAt  time.Time `json:"error_at,omitzero"`
 }
 
-// reporter makes the status of a running appliance. What takes time to see, it
+// Reporter makes the status of a running appliance. What takes time to see, it
 // samples: how fast the disk fills, how long a record has waited, how many
 // requests were refused lately.
-type reporter struct {
-	dir      string
-	pipeline func() ingest.Status
-	engine   *engine.Engine      // nil for a server of the user's
-	lists    func() []listStatus // may be nil
+type Reporter struct {
+	Dir      string
+	Pipeline func() ingest.Status
+	Engine   *engine.Engine // nil for a server of the user's
+	Lists    func() []List  // may be nil
 
 	mu    sync.Mutex
 	disk  []diskSample
@@ -104,13 +104,13 @@ const (
 	eraLength   = 30 * time.Minute
 )
 
-// run samples until ctx ends.
-func (r *reporter) run(ctx context.Context) {
+// Run samples until ctx ends.
+func (r *Reporter) Run(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		free, _, err := diskSpace(r.dir)
-		r.sample(time.Now(), free, err == nil, r.pipeline())
+		free, _, err := DiskSpace(r.Dir)
+		r.sample(time.Now(), free, err == nil, r.Pipeline())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -120,7 +120,7 @@ func (r *reporter) run(ctx context.Context) {
 }
 
 // sample notes how things are now. free counts if known.
-func (r *reporter) sample(now time.Time, free int64, known bool, st ingest.Status) {
+func (r *Reporter) sample(now time.Time, free int64, known bool, st ingest.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := len(r.disk); known && (n == 0 || now.Sub(r.disk[n-1].at) >= diskEvery) {
@@ -164,19 +164,19 @@ func (r *reporter) sample(now time.Time, free int64, known bool, st ingest.Statu
 	}
 }
 
-// status is the present state.
-func (r *reporter) status() applianceStatus {
-	st := applianceStatus{Status: r.pipeline()}
-	if r.engine != nil {
-		es := r.engine.Status()
+// Status is the present state.
+func (r *Reporter) Status() Status {
+	st := Status{Status: r.Pipeline()}
+	if r.Engine != nil {
+		es := r.Engine.Status()
 		st.Engine = &es
 		st.Memory.Engine = resident(es.PID)
 	}
 	st.Memory.Appliance = resident(os.Getpid())
-	if r.lists != nil {
-		st.Lists = r.lists()
+	if r.Lists != nil {
+		st.Lists = r.Lists()
 	}
-	free, size, err := diskSpace(r.dir)
+	free, size, err := DiskSpace(r.Dir)
 	if err == nil {
 		st.Disk.Free, st.Disk.Size = free, size
 	}
@@ -185,7 +185,7 @@ func (r *reporter) status() applianceStatus {
 }
 
 // judge adds to a status what follows from the samples.
-func (r *reporter) judge(now time.Time, st *applianceStatus) {
+func (r *Reporter) judge(now time.Time, st *Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st.Disk.Lasts = -1
@@ -243,9 +243,9 @@ func slope(samples []diskSample) float64 {
 	return (n*ty - t*y) / d
 }
 
-// diskSpace returns how many bytes the file system of dir has left for us, and
+// DiskSpace returns how many bytes the file system of dir has left for us, and
 // how many it has in all.
-func diskSpace(dir string) (free, size int64, err error) {
+func DiskSpace(dir string) (free, size int64, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return 0, 0, err

@@ -1,8 +1,9 @@
-package main
+package report
 
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -17,18 +18,20 @@ import (
 	"ctappliance/store/engine"
 )
 
+var golden = flag.Bool("golden", false, "write golden files anew")
+
 // statusNow is when the golden screens were drawn.
 var statusNow = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // manyLogs are sixty logs as log lists have them, most of them well, some in
 // each kind of trouble.
-func manyLogs() *applianceStatus {
+func manyLogs() *Status {
 	before := func(d time.Duration) time.Time { return statusNow.Add(-d) }
-	st := &applianceStatus{Engine: &engine.Status{State: engine.Running, PID: 4243, URL: "http://127.0.0.1:41233", Version: "26.7.1.1", Restarts: 1, LastError: "signal: killed"},
+	st := &Status{Engine: &engine.Status{State: engine.Running, PID: 4243, URL: "http://127.0.0.1:41233", Version: "26.7.1.1", Restarts: 1, LastError: "signal: killed"},
 		Oldest: 3.4, Memory: memoryStatus{Appliance: 412 << 20, Engine: 1700 << 20},
-		Disk:   diskStatus{Free: 512 << 30, Size: 1 << 40, Growth: 140_000, Window: 6 * 3600, Lasts: 45.4 * 86400},
+		Disk:   Disk{Free: 512 << 30, Size: 1 << 40, Growth: 140_000, Window: 6 * 3600, Lasts: 45.4 * 86400},
 		Recent: map[string]recentStatus{},
-		Lists: []listStatus{
+		Lists: []List{
 			{Name: "Google v3", Version: "85.92", At: before(70 * time.Hour), Read: before(5 * time.Hour), Signed: true, Logs: 63, Followed: 58},
 			{Name: "Apple", At: before(400 * time.Hour), Read: before(30 * time.Hour), Logs: 44, Followed: 2, Error: "no answer in 30s", ErrorAt: before(time.Hour)},
 		}}
@@ -123,12 +126,12 @@ func TestDisplay(t *testing.T) {
 // and of a log there is one line; and where there was no room for its last
 // error, another one, of whatever length.
 func TestStatusScreen(t *testing.T) {
-	few := &applianceStatus{Oldest: -1, Disk: diskStatus{Lasts: -1}}
+	few := &Status{Oldest: -1, Disk: Disk{Lasts: -1}}
 	few.Logs = []ingest.LogStatus{{Name: "Google 'Argon2026h1' log", Kind: "rfc6962", State: "stopped", Head: 3_141_592_653, Wanted: 12_345, Fetched: 12_345, Verified: 12_345, Delivered: 9_999, ETA: -1, Lag: -1}}
 	few.WAL = ingest.WALStatus{Bytes: 5 << 20, Segments: 1}
 	for _, tt := range []struct {
 		name  string
-		st    *applianceStatus
+		st    *Status
 		width int
 	}{
 		{"sixty-100", manyLogs(), 100}, {"sixty-132", manyLogs(), 132}, {"sixty-200", manyLogs(), 200}, {"stopped-100", few, 100},
@@ -139,7 +142,7 @@ func TestStatusScreen(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join("testdata", "status", tt.name+".txt")
-			if *update {
+			if *golden {
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -149,7 +152,7 @@ func TestStatusScreen(t *testing.T) {
 			}
 			want, err := os.ReadFile(path)
 			if err != nil || b.String() != string(want) {
-				t.Errorf("the screen is not %s (%v); look at it and run go test -run TestStatusScreen -update\n%s", path, err, b.Bytes())
+				t.Errorf("the screen is not %s (%v); look at it and run go test -run TestStatusScreen -golden\n%s", path, err, b.Bytes())
 			}
 			lines := strings.Split(b.String(), "\n")
 			inLine := slices.ContainsFunc(lines, func(l string) bool { return strings.HasSuffix(l, "last error") })
@@ -179,12 +182,12 @@ func TestStatusScreen(t *testing.T) {
 const evil = "e\x1b[2J\x1b]0;t\x07\r\n\x00\x7f\u0085\u009b31m\u202e\u2066\ufeff\xff\xfe|`$(x)\" 'critical=1;OK: "
 
 // hostileStatus is made of nothing but such words.
-func hostileStatus() *applianceStatus {
+func hostileStatus() *Status {
 	st := manyLogs()
 	w := evil + strings.Repeat("A\x9b", 300)
 	st.WAL.Stalled, st.Delivery.Trouble, st.Alarms = w, w, []string{w, w}
 	st.Engine.Version, st.Engine.URL, st.Engine.LastError, st.Engine.SetAside, st.Engine.Broken = w, w, w, 1, []string{w}
-	st.Lists = []listStatus{{Name: w, From: w, Version: w, Error: w}}
+	st.Lists = []List{{Name: w, From: w, Version: w, Error: w}}
 	for i := range st.Logs {
 		l := &st.Logs[i]
 		l.Name, l.Operator, l.Kind, l.State, l.Why, l.ListState, l.LastError, l.Evidence, l.URL = w, w, w, w, w, w, w, w, w
@@ -211,24 +214,24 @@ func TestStatusPrintsNothingStrange(t *testing.T) {
 	strange := func(b []byte) int {
 		return bytes.IndexFunc(b, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') })
 	}
-	for name, draw := range map[string]func(*applianceStatus, *bytes.Buffer) error{
-		"screen 100": func(st *applianceStatus, b *bytes.Buffer) error {
+	for name, draw := range map[string]func(*Status, *bytes.Buffer) error{
+		"screen 100": func(st *Status, b *bytes.Buffer) error {
 			return statusScreen(st, statusNow, 100).print(b, display{width: 100}, "")
 		},
-		"screen 200": func(st *applianceStatus, b *bytes.Buffer) error {
+		"screen 200": func(st *Status, b *bytes.Buffer) error {
 			return statusScreen(st, statusNow, 200).print(b, display{width: 200}, "")
 		},
-		"a line that forgot to look": func(_ *applianceStatus, b *bytes.Buffer) error {
+		"a line that forgot to look": func(_ *Status, b *bytes.Buffer) error {
 			s := &screen{}
 			s.add(red, "%s", evil)
 			return s.print(b, display{width: 100}, "")
 		},
-		"check": func(st *applianceStatus, b *bytes.Buffer) error {
-			_, line := checkStatus(st, defaultThresholds(), statusNow)
+		"check": func(st *Status, b *bytes.Buffer) error {
+			_, line := Check(st, defaultThresholds(), statusNow)
 			b.WriteString(line)
 			return nil
 		},
-		"JSON": func(st *applianceStatus, b *bytes.Buffer) error { return printJSON(b, st) },
+		"JSON": func(st *Status, b *bytes.Buffer) error { return PrintJSON(b, st) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -244,7 +247,7 @@ func TestStatusPrintsNothingStrange(t *testing.T) {
 					t.Errorf("%d bytes: %s", b.Len(), b.Bytes())
 				}
 			case "JSON":
-				var back applianceStatus
+				var back Status
 				if err := json.Unmarshal(b.Bytes(), &back); err != nil {
 					t.Error(err)
 				}

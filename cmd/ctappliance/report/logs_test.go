@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -11,17 +11,17 @@ import (
 // The table of logs fits the terminal: columns that can be missed go, others
 // are cut, and a line says so; without a width everything is there.
 func TestLogTableFits(t *testing.T) {
-	table := &logTable{Running: true}
+	table := &LogTable{Running: true}
 	st := manyLogs()
 	for i := range st.Logs {
 		l := &st.Logs[i]
-		table.Logs = append(table.Logs, logLine{Name: l.Name, Operator: l.Operator, Kind: l.Kind, State: "usable", Start: statusNow, End: statusNow.Add(180 * 24 * time.Hour), Follow: i%2 == 0, From: "now+history",
+		table.Logs = append(table.Logs, LogLine{Name: l.Name, Operator: l.Operator, Kind: l.Kind, State: "usable", Start: statusNow, End: statusNow.Add(180 * 24 * time.Hour), Follow: i%2 == 0, From: "now+history",
 			URL: "https://" + strings.ToLower(l.Operator) + ".ct-watch.org/2027h1/", Why: "usable in google, apple; included by operator=somebody kind=static", Status: l})
 	}
 	table.Logs[0].Why = evil
 	draw := func(width int) []string {
 		var b bytes.Buffer
-		if err := table.print(&b, statusNow, width); err != nil {
+		if err := table.Print(&b, statusNow, width); err != nil {
 			t.Fatal(err)
 		}
 		if strings.ContainsFunc(b.String(), func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }) {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"context"
@@ -13,26 +13,26 @@ import (
 	"ctappliance/cmd/ctappliance/plain"
 )
 
-// watchFlag is --watch and --watch=TIME.
-type watchFlag struct{ every time.Duration }
+// WatchFlag is --watch and --watch=TIME.
+type WatchFlag struct{ Every time.Duration }
 
 const watchDefault = 2 * time.Second
 
-func (w *watchFlag) String() string {
-	if w == nil || w.every == 0 {
+func (w *WatchFlag) String() string {
+	if w == nil || w.Every == 0 {
 		return ""
 	}
-	return w.every.String()
+	return w.Every.String()
 }
 
 // Set takes a time; the flag alone comes as "true".
-func (w *watchFlag) Set(s string) error {
+func (w *WatchFlag) Set(s string) error {
 	switch s {
 	case "true":
-		w.every = watchDefault
+		w.Every = watchDefault
 		return nil
 	case "false":
-		w.every = 0
+		w.Every = 0
 		return nil
 	}
 	every, err := parseTime(s)
@@ -42,18 +42,18 @@ func (w *watchFlag) Set(s string) error {
 	if every < 100*time.Millisecond {
 		return fmt.Errorf("%s is too short; 100ms is the least", plain.Quote(s))
 	}
-	w.every = every
+	w.Every = every
 	return nil
 }
 
 // IsBoolFlag lets the flag stand alone.
-func (*watchFlag) IsBoolFlag() bool { return true }
+func (*WatchFlag) IsBoolFlag() bool { return true }
 
-// watchStatus draws again and again until ctx ends, which is how one leaves it.
+// Watch draws again and again until ctx ends, which is how one leaves it.
 // On a terminal it draws in place, as much as fits; elsewhere one screen
 // follows the other. The first error ends it, later ones are shown: appliances
 // are started again.
-func watchStatus(ctx context.Context, out io.Writer, every time.Duration, read func(context.Context) (*applianceStatus, error)) error {
+func Watch(ctx context.Context, out io.Writer, every time.Duration, read func(context.Context) (*Status, error)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	f, ok := out.(*os.File)

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 
 // Each threshold is heeded, is off at zero, and lies where it says.
 func TestCheckThresholds(t *testing.T) {
-	well := func() *applianceStatus {
-		st := &applianceStatus{Disk: diskStatus{Free: 100 << 30, Size: 200 << 30, Lasts: -1}, Engine: &engine.Status{State: engine.Running, PID: 7}}
+	well := func() *Status {
+		st := &Status{Disk: Disk{Free: 100 << 30, Size: 200 << 30, Lasts: -1}, Engine: &engine.Status{State: engine.Running, PID: 7}}
 		st.Running, st.Since = true, statusNow.Add(-100*time.Hour)
 		st.Delivery.Last = statusNow
 		st.WAL = ingest.WALStatus{Bytes: 79, Budget: 100}
@@ -31,62 +31,62 @@ func TestCheckThresholds(t *testing.T) {
 	all.behind, all.lag = 500, 3000*time.Second
 	for _, tt := range []struct {
 		name   string
-		change func(*applianceStatus)
+		change func(*Status)
 		level  int
 		want   string
 		never  bool // no threshold decides it
 	}{
-		{"well", func(*applianceStatus) {}, 0, "OK: 1 logs, 500 entries delivered, 500 behind | logs=1 delivered=500c behind=500 lag=3000s wal=79B;;;0;100 disk_free=107374182400B;;;0;214748364800", true},
-		{"behind", func(st *applianceStatus) { st.Logs[0].Wanted++ }, 1, "WARNING: log is 501 entries behind", false},
-		{"lag", func(st *applianceStatus) { st.Logs[0].Lag = 7300 }, 1, "WARNING: log lags by 2.0h", false},
-		{"an old entry is no lag where nothing waits", func(st *applianceStatus) { st.Logs[0].Lag, st.Logs[0].Delivered = 1e6, 1000 }, 0, "OK", true},
-		{"refused", func(st *applianceStatus) { st.Recent["aa"] = recentStatus{100, 11} }, 1, "WARNING: log refuses 11% of the requests", false},
-		{"refused at the first request", func(st *applianceStatus) { st.Recent["aa"] = recentStatus{99, 90} }, 0, "OK", true},
-		{"WAL", func(st *applianceStatus) { st.WAL.Bytes = 81 }, 1, "WARNING: the WAL takes 81% of its budget", false},
-		{"WAL without a budget", func(st *applianceStatus) { st.WAL.Budget = 0 }, 0, "OK", true},
-		{"disk", func(st *applianceStatus) { st.Disk.Lasts, st.Disk.Window = 86400, 3600 }, 1, "WARNING: the disk is full in 24h at its present growth", false},
-		{"disk, seen shortly", func(st *applianceStatus) { st.Disk.Lasts, st.Disk.Window = 86400, 3599 }, 0, "OK", true},
-		{"undelivered", func(st *applianceStatus) { st.WAL.Undelivered, st.Oldest = 1, 601 }, 1, "WARNING: the oldest undelivered entry waits for 10m", false},
-		{"nothing delivered", func(st *applianceStatus) {
+		{"well", func(*Status) {}, 0, "OK: 1 logs, 500 entries delivered, 500 behind | logs=1 delivered=500c behind=500 lag=3000s wal=79B;;;0;100 disk_free=107374182400B;;;0;214748364800", true},
+		{"behind", func(st *Status) { st.Logs[0].Wanted++ }, 1, "WARNING: log is 501 entries behind", false},
+		{"lag", func(st *Status) { st.Logs[0].Lag = 7300 }, 1, "WARNING: log lags by 2.0h", false},
+		{"an old entry is no lag where nothing waits", func(st *Status) { st.Logs[0].Lag, st.Logs[0].Delivered = 1e6, 1000 }, 0, "OK", true},
+		{"refused", func(st *Status) { st.Recent["aa"] = recentStatus{100, 11} }, 1, "WARNING: log refuses 11% of the requests", false},
+		{"refused at the first request", func(st *Status) { st.Recent["aa"] = recentStatus{99, 90} }, 0, "OK", true},
+		{"WAL", func(st *Status) { st.WAL.Bytes = 81 }, 1, "WARNING: the WAL takes 81% of its budget", false},
+		{"WAL without a budget", func(st *Status) { st.WAL.Budget = 0 }, 0, "OK", true},
+		{"disk", func(st *Status) { st.Disk.Lasts, st.Disk.Window = 86400, 3600 }, 1, "WARNING: the disk is full in 24h at its present growth", false},
+		{"disk, seen shortly", func(st *Status) { st.Disk.Lasts, st.Disk.Window = 86400, 3599 }, 0, "OK", true},
+		{"undelivered", func(st *Status) { st.WAL.Undelivered, st.Oldest = 1, 601 }, 1, "WARNING: the oldest undelivered entry waits for 10m", false},
+		{"nothing delivered", func(st *Status) {
 			st.WAL.Undelivered, st.Oldest, st.Delivery.Last = 1, -1, statusNow.Add(-11*time.Minute)
 		}, 1, "WARNING: nothing delivered for 11m", false},
-		{"nothing to deliver", func(st *applianceStatus) { st.Delivery.Last = statusNow.Add(-time.Hour) }, 0, "OK", true},
-		{"risk", func(st *applianceStatus) { st.Logs[0].Risk = "vanishes in June" }, 1, "WARNING: log may lose entries for good: vanishes in June", true},
-		{"away", func(st *applianceStatus) {
+		{"nothing to deliver", func(st *Status) { st.Delivery.Last = statusNow.Add(-time.Hour) }, 0, "OK", true},
+		{"risk", func(st *Status) { st.Logs[0].Risk = "vanishes in June" }, 1, "WARNING: log may lose entries for good: vanishes in June", true},
+		{"away", func(st *Status) {
 			st.Logs[0].State, st.Logs[0].LastError, st.Logs[0].Polled = "retrying", "no route", statusNow.Add(-11*time.Minute)
 		}, 1, "WARNING: log does not answer: no route", true},
-		{"a poll that failed", func(st *applianceStatus) {
+		{"a poll that failed", func(st *Status) {
 			st.Logs[0].State, st.Logs[0].LastError, st.Logs[0].Polled = "retrying", "429", statusNow.Add(-9*time.Minute)
 		}, 0, "OK", true},
-		{"engine", func(st *applianceStatus) { st.Engine.PID, st.Engine.State = 0, "restarting" }, 1, "WARNING: the engine is restarting", true},
-		{"audit", func(st *applianceStatus) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Missing: 3} }, 2, "CRITICAL: the audit counts 3 entries missing, 0 doubled", true},
-		{"doubled", func(st *applianceStatus) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Doubled: 4} }, 2, "CRITICAL: the audit counts 0 entries missing, 4 doubled", true},
-		{"stopped", func(st *applianceStatus) { st.Running = false }, 2, "CRITICAL: the appliance is not running", true},
-		{"bar", func(st *applianceStatus) { st.Alarms = []string{"a|b"} }, 2, "CRITICAL: a/b (", true},
-		{"the worst first", func(st *applianceStatus) {
+		{"engine", func(st *Status) { st.Engine.PID, st.Engine.State = 0, "restarting" }, 1, "WARNING: the engine is restarting", true},
+		{"audit", func(st *Status) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Missing: 3} }, 2, "CRITICAL: the audit counts 3 entries missing, 0 doubled", true},
+		{"doubled", func(st *Status) { st.Logs[0].Audit = &ingest.Verdict{At: statusNow, Doubled: 4} }, 2, "CRITICAL: the audit counts 0 entries missing, 4 doubled", true},
+		{"stopped", func(st *Status) { st.Running = false }, 2, "CRITICAL: the appliance is not running", true},
+		{"bar", func(st *Status) { st.Alarms = []string{"a|b"} }, 2, "CRITICAL: a/b (", true},
+		{"the worst first", func(st *Status) {
 			st.WAL.Bytes, st.Logs[0].Halted, st.Alarms = 90, "it lied", []string{"alarm"}
 		}, 2, "CRITICAL: alarm; log is halted: it lied; the WAL takes 90% of its budget (", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			st := well()
 			tt.change(st)
-			if level, line := checkStatus(st, all, statusNow); level != tt.level || !strings.HasPrefix(line, tt.want) {
+			if level, line := Check(st, all, statusNow); level != tt.level || !strings.HasPrefix(line, tt.want) {
 				t.Errorf("%d %s", level, line)
 			}
-			level, line := checkStatus(st, thresholds{}, statusNow)
+			level, line := Check(st, thresholds{}, statusNow)
 			if want := tt.level; tt.never && level != want || !tt.never && level != 0 {
 				t.Errorf("without thresholds: %d %s", level, line)
 			}
 		})
 	}
 	st := well()
-	if level, line := checkStatus(st, thresholds{diskFree: 101 << 30}, statusNow); level != 1 || !strings.HasPrefix(line, "WARNING: 100.0 GiB of disk free") {
+	if level, line := Check(st, thresholds{diskFree: 101 << 30}, statusNow); level != 1 || !strings.HasPrefix(line, "WARNING: 100.0 GiB of disk free") {
 		t.Errorf("%d %s", level, line)
 	}
 	for i := range 40 {
 		st.Logs = append(st.Logs, ingest.LogStatus{Name: fmt.Sprint("log ", i), Halted: "it lied"})
 	}
-	if _, line := checkStatus(st, all, statusNow); !strings.Contains(line, "; and 28 more (41 logs") {
+	if _, line := Check(st, all, statusNow); !strings.Contains(line, "; and 28 more (41 logs") {
 		t.Errorf("%s", line)
 	}
 }
@@ -99,9 +99,9 @@ func TestShares(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]time.Duration{"true": watchDefault, "5s": 5 * time.Second, "false": 0, "99ms": -1, "2": -1, "0": -1, "-1s": -1} {
-		var w watchFlag
-		if err := w.Set(s); (err != nil) != (want < 0) || err == nil && w.every != want {
-			t.Errorf("%q: %v %v", s, w.every, err)
+		var w WatchFlag
+		if err := w.Set(s); (err != nil) != (want < 0) || err == nil && w.Every != want {
+			t.Errorf("%q: %v %v", s, w.Every, err)
 		}
 	}
 }
@@ -113,11 +113,11 @@ const sampleStep = 10 * time.Second
 // lasts, how long an entry has waited, and how much was refused lately.
 func TestReporterSamples(t *testing.T) {
 	start := statusNow
-	r := &reporter{}
-	st := applianceStatus{}
+	r := &Reporter{}
+	st := Status{}
 	st.Since = start
 	st.Logs = []ingest.LogStatus{{ID: "aa", Pace: &pace.Snapshot{}}, {ID: "bb"}}
-	judged := func(at time.Duration) applianceStatus {
+	judged := func(at time.Duration) Status {
 		got := st
 		got.Disk.Free, got.Disk.Size = 1<<40, 1<<41
 		r.judge(start.Add(at), &got)
@@ -191,7 +191,7 @@ func TestReporterSamples(t *testing.T) {
 // A store that is away for days costs a bounded number of marks, and the age
 // stays right within their grain.
 func TestReporterMarksAreBounded(t *testing.T) {
-	r := &reporter{}
+	r := &Reporter{}
 	var st ingest.Status
 	const n = 20 * maxMarks
 	for i := range n {
@@ -202,7 +202,7 @@ func TestReporterMarksAreBounded(t *testing.T) {
 	if len(r.marks) > maxMarks+1 || len(r.disk) != 0 {
 		t.Fatalf("%d marks", len(r.marks))
 	}
-	got := applianceStatus{Status: st}
+	got := Status{Status: st}
 	got.WAL.Undelivered /= 2
 	now := statusNow.Add(n * sampleStep)
 	r.judge(now, &got)
@@ -218,7 +218,7 @@ func TestWatchStatus(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var out bytes.Buffer
 		reads := 0
-		err := watchStatus(ctx, &out, time.Second, func(context.Context) (*applianceStatus, error) {
+		err := Watch(ctx, &out, time.Second, func(context.Context) (*Status, error) {
 			switch reads++; reads {
 			case 2:
 				return nil, errors.New("away\x1b")
@@ -230,8 +230,9 @@ func TestWatchStatus(t *testing.T) {
 		if err != nil || reads != 4 || strings.Count(out.String(), "running   pid 4242") != 2 || strings.Count(out.String(), "away?") != 1 || strings.Contains(out.String(), "\x1b") {
 			t.Errorf("%v after %d reads: %s", err, reads, out.Bytes())
 		}
-		err = watchStatus(t.Context(), &out, time.Second, func(context.Context) (*applianceStatus, error) { return nil, errNotRunning })
-		if !errors.Is(err, errNotRunning) {
+		away := errors.New("nobody answers")
+		err = Watch(t.Context(), &out, time.Second, func(context.Context) (*Status, error) { return nil, away })
+		if !errors.Is(err, away) {
 			t.Error(err)
 		}
 	})
@@ -271,7 +272,7 @@ func TestOnlyLogs(t *testing.T) {
 		{[]string{"nimbus", "absent\x1b"}, 0, `no log that is followed is called "absent\x1b"`}, {[]string{""}, 0, `called ""`},
 	} {
 		st := manyLogs()
-		err := onlyLogs(st, tt.names)
+		err := OnlyLogs(st, tt.names)
 		if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || tt.err == "" && (err != nil || len(st.Logs) != tt.logs) {
 			t.Errorf("%q: %d logs, %v", tt.names, len(st.Logs), err)
 		}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"cmp"
@@ -32,7 +32,7 @@ const (
 // displayOf asks the terminal, if out is one, and COLUMNS in the environment
 // otherwise.
 func displayOf(out io.Writer) display {
-	width, rows, terminal := columnsOf(out)
+	width, rows, terminal := ColumnsOf(out)
 	d := display{width: fileColumns, rows: rows}
 	if width > 0 {
 		d.width = max(width, minColumns)
@@ -41,9 +41,9 @@ func displayOf(out io.Writer) display {
 	return d
 }
 
-// columnsOf says how wide out is, and how high where it is a terminal; 0 is
+// ColumnsOf says how wide out is, and how high where it is a terminal; 0 is
 // unknown.
-func columnsOf(out io.Writer) (width, rows int, terminal bool) {
+func ColumnsOf(out io.Writer) (width, rows int, terminal bool) {
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		terminal = true
 		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
@@ -95,15 +95,15 @@ func (s *screen) print(out io.Writer, d display, eol string) error {
 	return err
 }
 
-// printStatus is the screen that people look at.
-func printStatus(out io.Writer, st *applianceStatus) error {
+// Print is the screen that people look at.
+func Print(out io.Writer, st *Status) error {
 	d := displayOf(out)
 	return statusScreen(st, time.Now(), d.width).print(out, d, "")
 }
 
 // statusScreen draws the status as of now: the whole above, then the logs, what
 // needs attention first, then what is wrong in words.
-func statusScreen(st *applianceStatus, now time.Time, width int) *screen {
+func statusScreen(st *Status, now time.Time, width int) *screen {
 	s := &screen{}
 	logs := slices.Clone(st.Logs)
 	slices.SortStableFunc(logs, func(a, b ingest.LogStatus) int {
@@ -154,10 +154,10 @@ func away(l *ingest.LogStatus, now time.Time) bool {
 	return l.State == "retrying" && now.Sub(l.Polled) > awayAfter
 }
 
-func behind(l *ingest.LogStatus) uint64 { return l.Wanted - min(l.Delivered, l.Wanted) }
+func Behind(l *ingest.LogStatus) uint64 { return l.Wanted - min(l.Delivered, l.Wanted) }
 
 // head draws what concerns all logs.
-func (s *screen) head(st *applianceStatus, now time.Time) {
+func (s *screen) head(st *Status, now time.Time) {
 	if st.Running {
 		alarms, sh := "", bold
 		if n := len(st.Alarms); n > 0 {
@@ -241,7 +241,7 @@ func states(logs []ingest.LogStatus, now time.Time) string {
 	return line
 }
 
-func (s *screen) store(st *applianceStatus) {
+func (s *screen) store(st *Status) {
 	e := st.Engine
 	if e == nil {
 		return
@@ -264,7 +264,7 @@ func (s *screen) store(st *applianceStatus) {
 	}
 }
 
-func (s *screen) disk(d *diskStatus) {
+func (s *screen) disk(d *Disk) {
 	if d.Size == 0 {
 		return
 	}
@@ -283,7 +283,7 @@ func (s *screen) disk(d *diskStatus) {
 	s.add(sh, "%s", line)
 }
 
-func (s *screen) list(l *listStatus, now time.Time) {
+func (s *screen) list(l *List, now time.Time) {
 	line, sh := "list      "+plain.Printable(plain.First(l.Name, l.From)), unshaded
 	if l.Version != "" {
 		line += " " + plain.Printable(l.Version)
@@ -310,7 +310,7 @@ const maxErrors = 10
 
 // table draws a line per log and one for all. It returns how many logs have
 // errors that it could not show.
-func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Time, width int) (more int) {
+func (s *screen) table(st *Status, logs []ingest.LogStatus, now time.Time, width int) (more int) {
 	const names, last = 0, 12
 	rows := [][]string{{"log", "kind", "state", "head", "verified", "delivered", "behind", "lag", "entries/s", "ETA", "limit/s", "refused", "last error"}}
 	var total ingest.LogStatus
@@ -327,14 +327,14 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		if l.ETA == 0 {
 			left = "now"
 		}
-		rows = append(rows, []string{"", plain.Printable(l.Kind), plain.Printable(l.State), plain.Count(l.Head), plain.Count(l.Verified), plain.Count(l.Delivered), plain.Count(behind(l)),
+		rows = append(rows, []string{"", plain.Printable(l.Kind), plain.Printable(l.State), plain.Count(l.Head), plain.Count(l.Verified), plain.Count(l.Delivered), plain.Count(Behind(l)),
 			plain.Brief(l.Lag), plain.PerSecond(l.Rate), left, limit(l), plain.Share(r.Refusals, r.Requests), lastError(l, now)})
 		total.Head += l.Head
 		total.Verified += l.Verified
 		total.Delivered += l.Delivered
 		total.Wanted += l.Wanted
 		total.Rate += l.Rate
-		if total.Lag = max(total.Lag, l.Lag); l.Lag < 0 && behind(l) > 0 {
+		if total.Lag = max(total.Lag, l.Lag); l.Lag < 0 && Behind(l) > 0 {
 			unknown = true
 		}
 		if total.ETA = max(total.ETA, l.ETA); l.ETA < 0 {
@@ -352,7 +352,7 @@ func (s *screen) table(st *applianceStatus, logs []ingest.LogStatus, now time.Ti
 		if unknown {
 			lag = "?"
 		}
-		rows = append(rows, []string{"", "", "", plain.Count(total.Head), plain.Count(total.Verified), plain.Count(total.Delivered), plain.Count(behind(&total)),
+		rows = append(rows, []string{"", "", "", plain.Count(total.Head), plain.Count(total.Verified), plain.Count(total.Delivered), plain.Count(Behind(&total)),
 			lag, plain.PerSecond(total.Rate), left, "", plain.Share(recent.Refusals, recent.Requests), ""})
 	}
 	widths := make([]int, last)
@@ -477,7 +477,7 @@ func (s *screen) words(logs []ingest.LogStatus, now time.Time) {
 
 // setAside says that the engine has put parts away that it could not read. An
 // insert that was cut off leaves such parts too, and then nothing is missing.
-func setAside(st *applianceStatus) string {
+func setAside(st *Status) string {
 	if st.Engine == nil || st.Engine.SetAside == 0 {
 		return ""
 	}
@@ -506,13 +506,13 @@ func verdict(logs []ingest.LogStatus) (all ingest.Verdict, audited int) {
 		all.Doubled += v.Doubled
 		all.Found += v.Found
 		all.Tiles += v.Tiles
-		all.At = latest(all.At, v.At)
+		all.At = Latest(all.At, v.At)
 	}
 	return all, audited
 }
 
 // audit draws the audits' verdict.
-func (s *screen) audit(st *applianceStatus) {
+func (s *screen) audit(st *Status) {
 	all, audited := verdict(st.Logs)
 	if audited == 0 {
 		s.add(unshaded, "audit     none in this life yet; 'ctappliance verify' makes one")
