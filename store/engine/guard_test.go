@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // TestReaderWords: what reaches outside is refused to readers before anything
@@ -133,6 +137,42 @@ func TestNewTableIsSeen(t *testing.T) {
 	sync()
 	if !at("store/123/one").IsZero() {
 		t.Error("a directory that is gone is remembered")
+	}
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestBuffersOfInserts: the buffer of an insert is another's only when the
+// engine has taken all that was in it.
+func TestBuffersOfInserts(t *testing.T) {
+	var taken [3]strings.Builder
+	lib := &library{
+		insertAppend: func(stream uintptr, data unsafe.Pointer, n uintptr) int32 {
+			taken[stream].Write(unsafe.Slice((*byte)(data), n))
+			return 0
+		},
+		insertError: func(uintptr) string { return "" },
+	}
+	f := &face{readTimeout: time.Minute}
+	feed := func(stream uintptr, body io.Reader) {
+		if err := f.feed(httptest.NewRecorder(), &inserter{lib, stream}, &request{body: body}); err != nil {
+			t.Error(err)
+		}
+	}
+	one, other := strings.Repeat("1", insertChunk/2), strings.Repeat("2", insertChunk+7)
+	half := strings.NewReader(one)
+	feed(1, readerFunc(func(p []byte) (int, error) {
+		if half.Len() == 0 { // and nothing was given to the engine yet
+			feed(2, strings.NewReader(other))
+			return 0, io.EOF
+		}
+		return half.Read(p)
+	}))
+	if taken[1].String() != one || taken[2].String() != other {
+		t.Errorf("the engine got %d and %d bytes, not those that were sent, %d and %d", taken[1].Len(), taken[2].Len(), len(one), len(other))
 	}
 }
 
