@@ -40,6 +40,12 @@ DATA ·constants1+0(SB)/8, $0x6ed9eba15a827999
 DATA ·constants1+8(SB)/8, $0xca62c1d68f1bbcdc
 GLOBL ·constants1(SB), RODATA|NOPTR, $16
 
+// The initial hash value of SHA-1 (section 5.3.1).
+DATA ·initial1+0(SB)/8, $0xefcdab8967452301
+DATA ·initial1+8(SB)/8, $0x1032547698badcfe
+DATA ·initial1+16(SB)/4, $0xc3d2e1f0
+GLOBL ·initial1(SB), RODATA|NOPTR, $20
+
 // Words are big endian: what PSHUFB turns them with.
 DATA ·turn+0(SB)/8, $0x0405060700010203
 DATA ·turn+8(SB)/8, $0x0c0d0e0f08090a0b

@@ -29,17 +29,33 @@ func cpuid(leaf uint32) (eax, ebx uint32)
 func blocks256x2(ha, hb *[8]uint32, pa, pb *byte, n int)
 
 // blocks256x16 hashes n > 0 blocks at each of p into the states, of which word
-// w of message i stands in h[w][i].
+// w of message i stands in h[w][i]. Messages whose bit is set in begin have the
+// initial state, whatever stands there.
 //
 //go:noescape
-func blocks256x16(h *[8][width]uint32, p *[width]*byte, n int)
+func blocks256x16(h *[8][width]uint32, p *[width]*byte, n int, begin uint16)
 
 // blocks1x16 is blocks256x16 for SHA-1, whose states are the first five words.
 //
 //go:noescape
-func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int)
+func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int, begin uint16)
 
 // hashes16 writes the states as hashes.
 //
 //go:noescape
 func hashes16(dst *[width]Hash, h *[8][width]uint32)
+
+// least returns the smallest number that is not zero. One must be there.
+//
+//go:noescape
+func least(left *[width]int32) int
+
+// advance takes n, which none is smaller than, from all that are not zero, and
+// has those that are not zero then point n blocks on. The others have ended:
+// bit i is lane i.
+//
+// It writes pointers without the collector's knowledge: they stay within the
+// message, which the caller holds.
+//
+//go:noescape
+func advance(at *[width]*byte, left *[width]int32, n int) (ended uint16)

@@ -13,16 +13,13 @@ type lane struct {
 	ending  int    // blocks of last to come
 	pad     int    // where in last they begin
 	begun   [blockSize]byte
-	last    [2 * blockSize]byte
+	last    [5 * blockSize]byte
 }
 
 // The initial hash value of SHA-256 (FIPS 180-4 section 5.3.3).
-var initial = [8]uint32{
+var initial256 = [8]uint32{
 	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 }
-
-// That of SHA-1 (section 5.3.1).
-var initial1 = [8]uint32{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}
 
 // blocksOf returns how many blocks a message of n bytes has, its padding
 // included.
@@ -31,28 +28,39 @@ func blocksOf(n int) int { return (n + 9 + blockSize - 1) / blockSize }
 // begin makes m, behind the prefix, the lane's message.
 func (l *lane) begin(number int, prefix, m []byte) {
 	total := len(prefix) + len(m)
-	l.h, l.message = initial, number
-	l.first, l.ending, l.pad = false, 1, 0
-	clear(l.last[:])
-	n := 0 // bytes in last
-	if total+9 <= len(l.last) {
+	l.h, l.message = initial256, number
+	l.first = false
+	l.body = nil
+	if len(m) < 2*blockSize {
 		// As a whole: its blocks lie side by side.
-		n = copy(l.last[:], prefix)
+		n := copy(l.last[:], prefix)
 		n += copy(l.last[n:], m)
-		m = nil
-	} else {
-		if l.first = len(prefix) > 0; l.first {
-			n := copy(l.begun[:], prefix)
-			m = m[copy(l.begun[n:], m):]
-		}
-		n = copy(l.last[:], m[len(m)/blockSize*blockSize:])
+		*(*[2 * blockSize]byte)(l.last[n:]) = [2 * blockSize]byte{}
+		l.close(0, n, total)
+		return
 	}
+	if len(prefix) > 0 {
+		l.first = true
+		l.begun[0] = prefix[0]
+		*(*[blockSize - 1]byte)(l.begun[1:]) = *(*[blockSize - 1]byte)(m)
+		m = m[blockSize-1:]
+	}
+	// Copies of one length need no decisions: what stands behind the whole
+	// blocks ends the last one of what is copied.
+	n := len(m) % blockSize
+	*(*[blockSize]byte)(l.last[n:]) = *(*[blockSize]byte)(m[len(m)-blockSize:])
+	*(*[2 * blockSize]byte)(l.last[blockSize+n:]) = [2 * blockSize]byte{}
 	l.body = m
-	l.last[n] = 0x80
-	if n+9 > blockSize {
-		l.ending = 2
-	}
-	binary.BigEndian.PutUint64(l.last[l.ending*blockSize-8:], uint64(total)*8)
+	l.close(blockSize, n, total)
+}
+
+// close writes the padding behind n bytes of last, of which the first is at
+// at: the message had total.
+func (l *lane) close(at, n, total int) {
+	l.pad = at
+	l.ending = blocksOf(n)
+	l.last[at+n] = 0x80
+	binary.BigEndian.PutUint64(l.last[at+l.ending*blockSize-8:], uint64(total)*8)
 }
 
 // run returns blocks that lie side by side and are to come next.

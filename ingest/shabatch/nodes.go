@@ -33,7 +33,7 @@ func (m means) nodes(dst []Hash, prefix byte, children []Hash) {
 // so two blocks, of which the second is nearly all padding.
 func (l *lane) node(prefix byte, children []Hash) {
 	const bits = (1 + 2*Size) * 8
-	clear(l.last[1+2*Size:])
+	clear(l.last[1+2*Size : 2*blockSize])
 	l.last[0] = prefix
 	*(*Hash)(l.last[1:]) = children[0]
 	*(*Hash)(l.last[1+Size:]) = children[1]
@@ -46,7 +46,7 @@ func nodesPaired(dst []Hash, prefix byte, children []Hash) {
 	var a, b lane
 	for i := 0; i < len(dst); i += 2 {
 		for j, l := range []*lane{&a, &b} {
-			l.h = initial
+			l.h = initial256
 			l.node(prefix, children[2*(i+j):])
 		}
 		blocks256x2(&a.h, &b.h, &a.last[0], &b.last[0], 2)
@@ -68,8 +68,7 @@ func (m means) nodesWide(dst []Hash, prefix byte, children []Hash) (made int) {
 			}
 			w.at[i] = &l.last[0]
 		}
-		w.h = initial16
-		blocks256x16(&w.h, &w.at, 2)
+		blocks256x16(&w.h, &w.at, 2, all)
 		hashes16(&w.made, &w.h)
 		copy(dst[made:made+n], w.made[:])
 		made += n
@@ -77,13 +76,3 @@ func (m means) nodesWide(dst []Hash, prefix byte, children []Hash) (made int) {
 	wides.Put(w)
 	return made
 }
-
-// initial16 is the initial hash value in all lanes.
-var initial16 = func() (h [8][width]uint32) {
-	for k, v := range initial {
-		for i := range h[k] {
-			h[k][i] = v
-		}
-	}
-	return h
-}()

@@ -1,14 +1,17 @@
 package shabatch
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
-	"unsafe"
 )
 
 // width is the number of lanes of blocks256x16 and blocks1x16.
 const width = 16
+
+// all are the bits of all lanes.
+const all = 1<<width - 1
 
 // fewest returns the number of lanes with work from which on blocks256x16 takes
 // less time than what else there is: eight blocks in pairs, or two by
@@ -30,13 +33,14 @@ const chunk = 1024
 // wide is the state of sixteen lanes. It is too large for the stack of every
 // goroutine that hashes, and belongs to one call at a time.
 type wide struct {
-	h    [8][width]uint32 // word by word, as the kernels want it
-	at   [width]*byte     // the next blocks of each
-	left [width]int       // how many lie there side by side; 0: the lane has no message
-	had  [width]int       // how many did when the lane came to them
-	lane [width]lane
-	busy int         // lanes with a message
-	made [width]Hash // the states as hashes
+	h     [8][width]uint32 // word by word, as the kernels want it
+	at    [width]*byte     // the next blocks of each
+	left  [width]int32     // how many lie there side by side; 0: the lane has no message
+	had   [width]int32     // how many did when the lane came to them
+	lane  [width]lane
+	busy  int         // lanes with a message
+	fresh uint16      // bits of lanes whose message begins
+	made  [width]Hash // the states as hashes
 
 	order [chunk]uint16
 	begun [width]*lane
@@ -45,12 +49,12 @@ type wide struct {
 var wides = sync.Pool{New: func() any { return new(wide) }}
 
 // sha256Wide hashes what is in the queue with sixteen lanes.
-func (m means) sha256Wide(all *queue) {
+func (m means) sha256Wide(given *queue) {
 	w := wides.Get().(*wide)
-	dst, messages := all.dst, all.messages
+	dst, messages := given.dst, given.messages
 	for len(messages) >= m.fewest() {
 		n := min(len(messages), chunk)
-		q := queue{dst: dst[:n], prefix: all.prefix, messages: messages[:n], order: w.sort(messages[:n])}
+		q := queue{dst: dst[:n], prefix: given.prefix, messages: messages[:n], order: w.sort(messages[:n])}
 		w.take(&q)
 		for w.busy >= m.fewest() || !m.pairs && w.busy > 0 {
 			w.step(&q)
@@ -63,7 +67,7 @@ func (m means) sha256Wide(all *queue) {
 	}
 	w.forget()
 	wides.Put(w)
-	m.sha256(dst, all.prefix, messages)
+	m.sha256(dst, given.prefix, messages)
 }
 
 // forget lets go of the caller's messages.
@@ -78,7 +82,7 @@ func (w *wide) take(q *queue) {
 	for i := range w.lane {
 		w.left[i] = 0
 		if q.take(&w.lane[i]) != nil {
-			w.begin(i, q)
+			w.begin(i)
 			w.busy++
 		}
 	}
@@ -112,69 +116,68 @@ func (w *wide) sort(messages [][]byte) []uint16 {
 	return w.order[:len(messages)]
 }
 
-// begin puts the message that lane i has taken, and not begun, among the others.
-func (w *wide) begin(i int, q *queue) {
-	h := &initial
-	if q.dst1 != nil {
-		h = &initial1
-	}
-	for k, v := range h {
-		w.h[k][i] = v
-	}
-	w.at[i], w.had[i] = w.lane[i].run()
-	w.left[i] = w.had[i]
-}
-
 // step hashes as many blocks of all lanes as lie side by side in each.
 func (w *wide) step(q *queue) {
-	n, some := 0, 0
-	for i, left := range w.left {
-		if left > 0 && (n == 0 || left < n) {
-			n, some = left, i
+	n := min(least(&w.left), maxStep)
+	if w.busy < width {
+		w.idle()
+	}
+	if q.dst1 != nil {
+		blocks1x16(&w.h, &w.at, n, w.fresh)
+	} else {
+		blocks256x16(&w.h, &w.at, n, w.fresh)
+	}
+	w.fresh = 0
+	made := false
+	for ended := advance(&w.at, &w.left, n); ended != 0; ended &= ended - 1 {
+		i := bits.TrailingZeros16(ended)
+		l := &w.lane[i]
+		if !l.passed(int(w.had[i])) {
+			w.run(i)
+			continue
 		}
+		if !made {
+			hashes16(&w.made, &w.h)
+			made = true
+		}
+		if q.dst1 != nil {
+			copy(q.dst1[l.message][:], w.made[i][:])
+		} else {
+			q.dst[l.message] = w.made[i]
+		}
+		if q.take(l) != nil {
+			w.begin(i)
+		} else {
+			w.busy--
+		}
+	}
+}
+
+// idle has lanes without a message read what another one reads; what comes of it
+// nobody sees.
+func (w *wide) idle() {
+	some := 0
+	for w.left[some] == 0 {
+		some++
 	}
 	for i, left := range w.left {
 		if left == 0 {
-			w.at[i] = w.at[some] // what comes of it nobody reads
-		}
-	}
-	n = min(n, maxStep)
-	if q.dst1 != nil {
-		blocks1x16(&w.h, &w.at, n)
-	} else {
-		blocks256x16(&w.h, &w.at, n)
-	}
-	hashes16(&w.made, &w.h) // of messages that end now
-	for i, left := range w.left {
-		switch {
-		case left > n:
-			w.left[i] = left - n
-			w.at[i] = (*byte)(unsafe.Add(unsafe.Pointer(w.at[i]), n*blockSize)) // of the same message
-		case left > 0:
-			w.ended(i, q)
+			w.at[i] = w.at[some]
 		}
 	}
 }
 
-// ended has lane i go on behind the blocks that it is through with.
-func (w *wide) ended(i int, q *queue) {
-	l := &w.lane[i]
-	if !l.passed(w.had[i]) {
-		w.at[i], w.had[i] = l.run()
-		w.left[i] = w.had[i]
-		return
-	}
-	if q.dst1 != nil {
-		copy(q.dst1[l.message][:], w.made[i][:])
-	} else {
-		q.dst[l.message] = w.made[i]
-	}
-	if q.take(l) == nil {
-		w.left[i] = 0
-		w.busy--
-		return
-	}
-	w.begin(i, q)
+// begin puts the message that lane i has taken, and not begun, among the others.
+func (w *wide) begin(i int) {
+	w.fresh |= 1 << i
+	w.run(i)
+}
+
+// run has lane i come to its next blocks.
+func (w *wide) run(i int) {
+	at, n := w.lane[i].run()
+	n = min(n, math.MaxInt32)
+	w.at[i], w.had[i], w.left[i] = at, int32(n), int32(n)
 }
 
 // leave gives the lanes that are at work away, the one with the most to do last,
@@ -186,16 +189,18 @@ func (w *wide) leave() []*lane {
 			continue
 		}
 		l := &w.lane[i]
-		for k := range l.h {
-			l.h[k] = w.h[k][i]
+		if w.fresh>>i&1 == 0 {
+			for k := range l.h {
+				l.h[k] = w.h[k][i]
+			}
 		}
 		if n := w.had[i] - w.left[i]; n > 0 {
-			l.passed(n)
+			l.passed(int(n))
 		}
 		w.left[i] = 0
 		begun = append(begun, l)
 	}
 	slices.SortFunc(begun, func(a, b *lane) int { return len(a.body) - len(b.body) })
-	w.busy = 0
+	w.busy, w.fresh = 0, 0
 	return begun
 }

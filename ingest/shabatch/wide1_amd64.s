@@ -23,18 +23,30 @@
 	VPXORD w13, w, w \
 	VPROLD $1, w, w
 
-// func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int)
-TEXT ·blocks1x16(SB), NOSPLIT, $0-24
+// func blocks1x16(h *[8][width]uint32, p *[width]*byte, n int, begin uint16)
+TEXT ·blocks1x16(SB), NOSPLIT, $0-26
 	MOVQ h+0(FP), DI
 	MOVQ p+8(FP), SI
 	MOVQ n+16(FP), BX
 	LEAQ ·constants1(SB), DX
 	XORL CX, CX
+	KMOVW begin+24(FP), K1
+	LEAQ ·initial1(SB), AX
 	VMOVDQU32 (64*0)(DI), Z16
 	VMOVDQU32 (64*1)(DI), Z17
 	VMOVDQU32 (64*2)(DI), Z18
 	VMOVDQU32 (64*3)(DI), Z19
 	VMOVDQU32 (64*4)(DI), Z20
+	VPBROADCASTD (4*0)(AX), K1, Z16
+	VPBROADCASTD (4*1)(AX), K1, Z17
+	VPBROADCASTD (4*2)(AX), K1, Z18
+	VPBROADCASTD (4*3)(AX), K1, Z19
+	VPBROADCASTD (4*4)(AX), K1, Z20
+	VMOVDQU32 Z16, (64*0)(DI)
+	VMOVDQU32 Z17, (64*1)(DI)
+	VMOVDQU32 Z18, (64*2)(DI)
+	VMOVDQU32 Z19, (64*3)(DI)
+	VMOVDQU32 Z20, (64*4)(DI)
 
 block:
 	WORDS(0, Z0, Z1, Z2, Z3)
