@@ -159,14 +159,7 @@ func TestInterval(t *testing.T) {
 		c := bubbleConfig(t, sink, log)
 		c.UntilDone, c.FlushInterval = false, 30*time.Second
 		c.Logs[0].Spans[0].To = Forever
-		ctx, cancel := context.WithCancel(t.Context())
-		a, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Close()
-		ended := make(chan error, 1)
-		go func() { ended <- a.Run(ctx) }()
+		a := follow(t, c, sink)
 		time.Sleep(29 * time.Second)
 		if n := sink.count(); n != 0 {
 			t.Errorf("%d rows before the interval was over", n)
@@ -175,10 +168,7 @@ func TestInterval(t *testing.T) {
 		if n := sink.count(); n != 10 {
 			t.Errorf("%d rows after it", n)
 		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		a.end()
 	})
 }
 

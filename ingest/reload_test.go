@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"runtime"
@@ -16,39 +15,6 @@ import (
 	"ctappliance/ingest/ctlog/ctlogtest"
 	"ctappliance/ingest/pace"
 )
-
-// following is an appliance that follows logs in a bubble until the test ends.
-type following struct {
-	*Appliance
-	t     *testing.T
-	sink  *memSink
-	stop  context.CancelFunc
-	ended chan error
-}
-
-func follow(t *testing.T, c Config, sink *memSink) *following {
-	t.Helper()
-	a, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	f := &following{Appliance: a, t: t, sink: sink, stop: stop, ended: make(chan error, 1)}
-	go func() { f.ended <- a.Run(ctx) }()
-	return f
-}
-
-// end stops the appliance and closes it.
-func (f *following) end() {
-	f.t.Helper()
-	f.stop()
-	if err := <-f.ended; err != nil {
-		f.t.Errorf("running: %v", err)
-	}
-	if err := f.Close(); err != nil {
-		f.t.Errorf("closing: %v", err)
-	}
-}
 
 func (f *following) set(logs ...Follow) {
 	f.t.Helper()

@@ -57,38 +57,6 @@ func equalRows(have, want map[entryKey]schema.Row) error {
 	return nil
 }
 
-// haltedBy runs a backfill from a log that lies until it is halted. Where the
-// store is away the lie is in the WAL only, else in the ledger as well.
-func haltedBy(t *testing.T, c Config, sink *memSink, away bool) {
-	t.Helper()
-	if away {
-		sink.fail = func(op string, _ *schema.Flush) error {
-			if op == "ledger" && sink.calls[op] > 1 {
-				return errors.New("away")
-			}
-			return nil
-		}
-		defer sink.mend()
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	a, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	for a.Status().Logs[0].State != "halted" {
-		time.Sleep(time.Second)
-	}
-	time.Sleep(time.Minute) // the drain
-	synctest.Wait()
-	cancel()
-	<-ended
-}
-
-var wrongEntry = ctlogtest.Fault{Mode: ctlogtest.CorruptEntry, From: 430, To: 431}
-
 // A log that served something wrong once, a cache perhaps, is whole again after
 // the operator's word: what it had not vouched for is taken out and fetched
 // again, wherever a life or the store ends in the middle of it. The word is
@@ -105,17 +73,7 @@ func TestRetake(t *testing.T) {
 					for _, n := range []int{1, 3} {
 						hit := false
 						bubble(t, fmt.Sprintf("%v/away=%v/dedup=%v/%s/%d", kind, away, dedup, step, n), func(t *testing.T) {
-							log, sink := dial(t, l), newMemSink()
-							sink.dedup = dedup
-							c := bubbleConfig(t, sink, log)
-							c.verifyEvery = 256
-							if err := l.Faults().Set(wrongEntry); err != nil {
-								t.Fatal(err)
-							}
-							haltedBy(t, c, sink, away)
-							if err := l.Faults().Set(); err != nil {
-								t.Fatal(err)
-							}
+							c, sink, log := haltedBackfill(t, l, dedup, away)
 							if err := equalRows(sink.rows, want); err == nil {
 								t.Fatal("the lie did not strike")
 							}
@@ -160,16 +118,7 @@ func TestRetakeStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { want = truth(t, l) })
 	for _, after := range []bool{false, true} {
 		bubble(t, fmt.Sprintf("after=%v", after), func(t *testing.T) {
-			log, sink := dial(t, l), newMemSink()
-			c := bubbleConfig(t, sink, log)
-			c.verifyEvery = 256
-			if err := l.Faults().Set(wrongEntry); err != nil {
-				t.Fatal(err)
-			}
-			haltedBy(t, c, sink, false)
-			if err := l.Faults().Set(); err != nil {
-				t.Fatal(err)
-			}
+			c, sink, log := haltedBackfill(t, l, false, false)
 			fails := 0
 			fault := func(op string, f *schema.Flush) error {
 				if op == "remove" && fails < 3 {
@@ -235,16 +184,7 @@ func TestRetakeLostCheckpoint(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		for n := 1; n <= 6; n++ {
 			bubble(t, fmt.Sprintf("away=%v/%d", away, n), func(t *testing.T) {
-				log, sink := dial(t, l), newMemSink()
-				c := bubbleConfig(t, sink, log)
-				c.verifyEvery = 256
-				if err := l.Faults().Set(wrongEntry); err != nil {
-					t.Fatal(err)
-				}
-				haltedBy(t, c, sink, away)
-				if err := l.Faults().Set(); err != nil {
-					t.Fatal(err)
-				}
+				c, sink, log := haltedBackfill(t, l, false, away)
 				c.ResumeHalted = true
 				life(t, c, nth("delivered", n))
 				if err := os.Remove(filepath.Join(c.Dir, checkpoint.FileName)); err != nil {

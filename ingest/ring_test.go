@@ -128,14 +128,7 @@ func TestDeadStoreDoesNotHoldFetching(t *testing.T) {
 			sink(s)
 			c := bubbleConfig(t, s, log)
 			c.RingMemory = 100 << 10
-			ctx, cancel := context.WithCancel(t.Context())
-			a, err := Open(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer a.Close()
-			ended := make(chan error, 1)
-			go func() { ended <- a.Run(ctx) }()
+			a := follow(t, c, s)
 			time.Sleep(5 * ringPatience)
 			synctest.Wait()
 			if got := a.Status().Logs[0].Fetched; got != 900 {
@@ -144,10 +137,7 @@ func TestDeadStoreDoesNotHoldFetching(t *testing.T) {
 			if s.count() == 900 {
 				t.Error("the store was not away")
 			}
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+			a.end()
 		})
 	}
 }

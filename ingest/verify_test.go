@@ -267,14 +267,7 @@ func TestTail(t *testing.T) {
 			c := bubbleConfig(t, sink, log)
 			c.Logs[0].Spans = []Request{{From: 0, To: Forever}}
 			c.UntilDone, c.PartialAge, c.PollInterval = false, time.Minute, 2*time.Second
-			ctx, cancel := context.WithCancel(t.Context())
-			a, err := Open(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer a.Close()
-			ended := make(chan error, 1)
-			go func() { ended <- a.Run(ctx) }()
+			a := follow(t, c, sink)
 			time.Sleep(20 * time.Second)
 			want := map[ctlogtest.Kind]uint64{ctlogtest.RFC6962: 300, ctlogtest.Static: 256}[kind]
 			if err := sink.check(log.id, 0, want); err != nil {
@@ -297,10 +290,7 @@ func TestTail(t *testing.T) {
 			if s := a.Status().Logs[0]; s.State != "caught up" || s.Verified != 950 || s.Fetched != 950 {
 				t.Errorf("%+v", s)
 			}
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+			a.end()
 		})
 	}
 }
