@@ -64,6 +64,9 @@ func formerLedger(t *testing.T, s *Store, db string, f *schema.Flush) {
 // which former databases get.
 func precerts() (rows, pre []schema.Row) {
 	rows = rowsOf(1, 0, 50)
+	for i := range rows {
+		rows[i].TBSID[8], rows[i].TBSID[9] = 0xa0, 0xb0
+	}
 	rows[7].TBSID[9], rows[8].TBSID[7], rows[9].TBSID[0] = 0, 0, 0 // zeros are part of an identity
 	pre = make([]schema.Row, len(rows))
 	for i, r := range rows {
