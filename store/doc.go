@@ -69,5 +69,6 @@
 // ([ErrBalanced]).
 //
 // One writer per database (schema.Owner). Answers of [Store.Query] are bounded
-// by 64 MiB of text. [Store.Prove] splits ranges of more than 4 Mi entries.
+// by 64 MiB of text. [Store.Prove] splits ranges of more than 4 Mi entries, and
+// counts at most 64 ranges, and at most as many entries together, by one query.
 package store
