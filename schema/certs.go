@@ -23,6 +23,7 @@ type certs struct {
 	sha256              *B32
 	pre                 *B16
 	profile, preProfile *U64
+	skiMethod           *U8
 	flags               *U64
 	version             *U16
 	sctList             *Array // filled by finish: lists grow while rows are folded
@@ -36,6 +37,7 @@ func newCerts() *certs {
 	c := &certs{builder: newBuilder("certs", certFields())}
 	c.notAfter, c.seen, c.sha256, c.pre = data[*I64](c, "not_after"), data[*U8](c, "seen"), data[*B32](c, "sha256"), data[*B16](c, "pre_sha16")
 	c.profile, c.preProfile = data[*U64](c, "profile_id"), data[*U64](c, "pre_profile_id")
+	c.skiMethod = data[*U8](c, "ski_method")
 	c.flags, c.version = data[*U64](c, "flags"), data[*U16](c, "parser_version")
 	c.sctList = data[*Array](c, "scts")
 	tuple := c.sctList.Elem.(*Tuple)
@@ -75,6 +77,7 @@ func (c *certs) list(scts []SCT) [2]int {
 // they are.
 func (c *certs) fold(i int, r *Row, profile uint64) {
 	(*c.seen)[i] |= seen(r)
+	(*c.skiMethod)[i] = max((*c.skiMethod)[i], uint8(r.SKIMethod))
 	(*c.flags)[i] |= r.Flags
 	(*c.version)[i] = max((*c.version)[i], r.ParserVersion)
 	if r.EntryType == PrecertEntry {
@@ -204,12 +207,12 @@ func certFields() []field[certRow] {
 		}),
 		b16("spki16", func(r *certRow) [16]byte { return [16]byte(r.SPKI[:16]) }),
 		raw("ski", func(r *certRow) []byte {
-			if r.SKIOfKey {
+			if r.SKIMethod != SKIOther {
 				return nil
 			}
 			return r.SKI
 		}),
-		flag("ski_of_key", func(r *certRow) bool { return r.SKIOfKey }),
+		u8("ski_method", "UInt8", func(r *certRow) uint8 { return uint8(r.SKIMethod) }),
 		u64("flags", func(r *certRow) uint64 { return r.Flags }),
 		u16("parser_version", func(r *certRow) uint16 { return r.ParserVersion }),
 		u8("subject_form", "UInt8", func(r *certRow) uint8 { return uint8(r.form) }),

@@ -23,8 +23,8 @@
 // Every field of [Row] is a column somewhere, with three losses that were
 // chosen for their size: certs keeps 16 of the 32 bytes of the hash of the key
 // and of the precertificate, no subject key identifier that is the SHA-1 of
-// the key, and the DER only where the status is not ok (table der keeps it for
-// all, if asked to).
+// the key or 20 bytes of its SHA-256, and the DER only where the status is not ok
+// (table der keeps it for all, if asked to).
 //
 // A certificate that cannot be read at all ([StatusRefused], [StatusOversize])
 // has a ledger row and a problems row, and no row in certs.

@@ -18,7 +18,7 @@ import (
 
 // Version is the version of the schema: the number of the last migration. A
 // database with a higher one belongs to a newer release and is refused.
-const Version = 5
+const Version = 6
 
 // DefaultDatabase is the database that is used where none is named.
 const DefaultDatabase = "ct"

@@ -127,7 +127,7 @@ type Row struct {
 	PathLen     int16 // -1 if absent
 	AKI         []byte
 	SKI         []byte
-	SKIOfKey    bool // SKI is the SHA-1 of the key bits (RFC 5280 section 4.2.1.2 method 1)
+	SKIMethod   SKIMethod // how SKI follows from the key
 	SCTs        []SCT
 	OCSP        []string
 	CAIssuers   []string
@@ -149,6 +149,19 @@ const (
 	KeyDSA     KeyAlg = 5
 	KeyMLDSA   KeyAlg = 6
 	KeyOther   KeyAlg = 7 // see Row.KeyOID
+)
+
+// SKIMethod says how a subject key identifier follows from the key. Values are
+// those of certs.ski_method. RFC 7093 has other methods, of which real
+// certificates make no use.
+type SKIMethod uint8
+
+// The methods. What is hashed is the value of the BIT STRING subjectPublicKey,
+// without tag, length and number of unused bits.
+const (
+	SKIOther  SKIMethod = 0 // by none of these, or there is none
+	SKISHA1   SKIMethod = 1 // SHA-1 (RFC 5280 section 4.2.1.2 method 1)
+	SKISHA256 SKIMethod = 2 // first 20 bytes of SHA-256 (RFC 7093 section 2 method 1)
 )
 
 // SigAlg names a signature algorithm. Values are those of certs.sig_alg.

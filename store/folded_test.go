@@ -40,6 +40,7 @@ func TestFoldedIsUnfolded(t *testing.T) {
 			r.Fingerprint = schema.Hash{byte(id), 0x7f + byte(rng.IntN(3)), 20: byte(rng.IntN(2))}
 			r.Flags = 1 << rng.IntN(3)
 			r.ParserVersion = uint16(rng.IntN(3))
+			r.SKIMethod = schema.SKIMethod(rng.IntN(3)) // of more than one version of the parser
 			// The rest follows from the bytes of the certificate.
 			of := rand.New(rand.NewPCG(uint64(r.Fingerprint[1]), uint64(r.Fingerprint[20])))
 			r.Extensions = []string{fmt.Sprint("2.5.29.", of.IntN(3))}

@@ -42,13 +42,31 @@ func former(t *testing.T, admin *Store, db string, version int, f *schema.Flush)
 	}
 	exec(t, admin, "INSERT INTO "+db+".meta SELECT 'schema_version', '"+fmt.Sprint(version)+"', now64(3) UNION ALL SELECT 'created', '2026-01-01', now64(3) UNION ALL SELECT 'writer_id', 'w', now64(3)")
 	for _, b := range schema.Tables() {
-		if b.Table != "ledger" {
+		if b.Table != "ledger" && b.Table != "certs" {
 			columns := columnList(b)
 			exec(t, admin, "INSERT INTO "+db+"."+b.Table+" ("+columns+") SELECT "+columns+" FROM {db}."+b.Table)
 		}
 	}
+	formerCerts(t, admin, db)
 	formerLedger(t, admin, db, f)
 }
+
+// formerCerts inserts the rows of admin's certs as versions up to 5 did, which
+// knew a key identifier that is a SHA-1 and stored all others.
+func formerCerts(t *testing.T, admin *Store, db string) {
+	t.Helper()
+	for _, b := range schema.Tables() {
+		if b.Table == "certs" {
+			columns := columnList(b)
+			of := strings.Replace(columns, " ski,", " if(ski_method = 2, unhex('"+skiOfKey+"'), ski),", 1)
+			of = strings.Replace(of, " ski_method,", " ski_method = 1,", 1)
+			exec(t, admin, "INSERT INTO "+db+".certs ("+strings.Replace(columns, " ski_method,", " ski_of_key,", 1)+") SELECT "+of+" FROM {db}.certs")
+		}
+	}
+}
+
+// skiOfKey is the key identifier of the certificates that have one of method 2.
+const skiOfKey = "0102030405060708090a0b0c0d0e0f1011121314"
 
 // formerLedger inserts into the ledger as versions up to 4 did.
 func formerLedger(t *testing.T, s *Store, db string, f *schema.Flush) {
@@ -67,6 +85,11 @@ func precerts() (rows, pre []schema.Row) {
 	for i := range rows {
 		rows[i].TBSID[8], rows[i].TBSID[9] = 0xa0, 0xb0
 	}
+	for i := range rows {
+		if i%4 > 0 {
+			rows[i].SKI, rows[i].SKIMethod = []byte("another identifier.."), schema.SKIMethod(i%4-1)
+		}
+	}
 	rows[7].TBSID[9], rows[8].TBSID[7], rows[9].TBSID[0] = 0, 0, 0 // zeros are part of an identity
 	pre = make([]schema.Row, len(rows))
 	for i, r := range rows {
@@ -79,8 +102,26 @@ func precerts() (rows, pre []schema.Row) {
 // What is shown of entries, and of certificates.
 var (
 	ofEntries = []string{"*) FROM {db}.entries", "log_id, idx, ts, entry_type, status, tbs10, tbs8) FROM {db}.ledger"}
-	ofCerts   = []string{"*) FROM {db}.certificates", "*) FROM {db}.certificates_for_domain(domain = 'com')", "*) FROM {db}.certificates_for_entry(log_id = 7, idx = 7)"}
+	ofCerts   = []string{noKeyID + ") FROM {db}.certificates", noKeyID + ") FROM {db}.certificates_for_domain(domain = 'com')", noKeyID + ") FROM {db}.certificates_for_entry(log_id = 7, idx = 7)"}
 )
+
+// The key identifiers of precerts, as former rows have them, and with those of
+// this version beside them.
+const (
+	keysOfFormer = ",=13 ,SHA-1=12 another,=13 full,=12"
+	keysOfBoth   = ",=13 ,SHA-1=12 another,=13 full,SHA-256=12"
+)
+
+// noKeyID is all columns but those that former rows may tell in another way.
+const noKeyID = "* EXCEPT (subject_key_id, subject_key_id_method)"
+
+// keyIDs counts the certificates by what is shown of their key identifiers. Where
+// former rows have it in full, and those of this version know how it follows from
+// the key, either may be shown, or both.
+func keyIDs(t *testing.T, s *Store) string {
+	t.Helper()
+	return one(t, s, "SELECT arrayStringConcat(arraySort(groupArray(concat(a, '=', toString(n)))), ' ') FROM (SELECT concat(if(subject_key_id = '"+skiOfKey+"', 'full', substring(unhex(subject_key_id), 1, 7)), ',', subject_key_id_method) AS a, count() AS n FROM {db}.certificates GROUP BY a)")
+}
 
 // same compares what two databases show.
 func same(t *testing.T, s, of *Store, what []string) {
@@ -109,6 +150,9 @@ func TestFormerSchema(t *testing.T) {
 			s := open(t, Config{Embedded: e, Database: db, WriterID: "w"})
 			complete(t, s, flushOf(1, pre))
 			same(t, s, admin, slices.Concat(ofEntries, ofCerts))
+			if got := keyIDs(t, s); got != keysOfFormer {
+				t.Errorf("key identifiers of former rows: %s", got)
+			}
 			f := flushOf(2, rows)
 			insert(t, s, f)
 			complete(t, s, f)
@@ -116,9 +160,15 @@ func TestFormerSchema(t *testing.T) {
 			if got := one(t, s, "SELECT concat(toString(count()), ' ', toString(countIf(has_final AND has_precert)), ' ', toString(min(sha256) > '00'), toString(min(precert_sha256_prefix) > '05')) FROM {db}.certificates"); got != "50 50 11" {
 				t.Errorf("the view shows %s", got)
 			}
+			if got := keyIDs(t, s); got != keysOfBoth {
+				t.Errorf("key identifiers: %s", got)
+			}
 			// Merges store what was computed.
 			for _, table := range []string{"ledger", "certs", "names", "name_certs"} {
 				exec(t, s, "OPTIMIZE TABLE {db}."+table+" FINAL")
+			}
+			if got := keyIDs(t, s); got != keysOfBoth {
+				t.Errorf("key identifiers, merged: %s", got)
 			}
 			complete(t, s, f)
 			complete(t, s, flushOf(1, pre))
@@ -194,10 +244,15 @@ func TestKilledMigration(t *testing.T) {
 			t.Fatal(err)
 		}
 		formerLedger(t, admin, db, late)
+		formerCerts(t, admin, db)
 		s := open(t, Config{Embedded: e, Database: db, WriterID: "w"})
 		complete(t, s, flushOf(3, pre))
 		same(t, s, admin, slices.Concat(ofEntries, ofCerts))
 		exec(t, s, "OPTIMIZE TABLE {db}.ledger FINAL")
+		exec(t, s, "OPTIMIZE TABLE {db}.certs FINAL")
+		if got := keyIDs(t, s); got != keysOfFormer {
+			t.Errorf("key identifiers: %s", got)
+		}
 		complete(t, s, flushOf(3, pre))
 		if t.Failed() {
 			t.Fatalf("killed after %d statements", after)

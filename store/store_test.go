@@ -267,7 +267,7 @@ var storedAs = map[string]string{
 	"PathLen":               "p.path_len",
 	"AKI":                   "p.aki",
 	"SKI":                   "c.ski",
-	"SKIOfKey":              "toUInt8(c.ski_of_key)",
+	"SKIMethod":             "c.ski_method",
 	"SCTs.LogID":            "arrayMap(x -> x.log_id, c.scts)",
 	"SCTs.Timestamp":        "arrayMap(x -> x.ts, c.scts)",
 	"OCSP":                  "p.ocsp",
@@ -358,7 +358,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 			n := 0
 			fill(reflect.ValueOf(&r).Elem(), &n)
 			r.EntryType, r.Status, r.Validation = typ, schema.StatusPartial, schema.ValidationEV
-			r.SKIOfKey = false // a key identifier that is the key's hash is not stored
+			r.SKIMethod = schema.SKIOther // a key identifier that is the key's hash is not stored
 			r.IPs = [][]byte{{1, 2, 3, 4}, []byte("0123456789abcdef")}
 			r.Flags = 1<<63 | 1
 			r.PathLen = -1

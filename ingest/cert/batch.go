@@ -1,7 +1,6 @@
 package cert
 
 import (
-	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
 	"sync"
@@ -16,10 +15,10 @@ type Batch struct {
 	p        *parser // nil until an entry comes
 	waiting  []waiting
 	messages [][]byte // for SHA-256: parts of entries, and of gathered
-	keys     [][]byte // for SHA-1
+	keys     [][]byte // for SHA-1: those whose SHA-256 is not the key identifier
 	gathered []byte   // TBSCertificates that lie nowhere in one piece
 
-	hashes [3 * maxWaiting]schema.Hash
+	hashes [4 * maxWaiting]schema.Hash
 	ids    [maxWaiting]shabatch.Hash1
 }
 
@@ -28,18 +27,17 @@ const (
 	maxGathered = 256 << 10 // bytes that a batch keeps, unless one certificate needs more
 )
 
-// waiting is a row, and the places of its messages and its key; -1 where it has
-// none.
+// waiting is a row, and the places of its messages; -1 where it has none.
 type waiting struct {
-	row              *schema.Row
-	tbs, whole, spki int16 // of messages
-	key              int16 // of keys
+	row                   *schema.Row
+	tbs, whole, spki, key int16 // of messages
+	sha1                  int16 // of keys
 }
 
 var batches = sync.Pool{New: func() any {
 	return &Batch{
 		waiting:  make([]waiting, 0, maxWaiting),
-		messages: make([][]byte, 0, 3*maxWaiting),
+		messages: make([][]byte, 0, 4*maxWaiting),
 		keys:     make([][]byte, 0, maxWaiting),
 	}
 }}
@@ -103,7 +101,7 @@ func (b *Batch) add(p *parser, in *Input, t *tbs) {
 	}
 	at := len(b.gathered)
 	gathered := p.named(b.gathered, row.IssuerKeyHash, t)
-	w := waiting{row: row, whole: -1, spki: -1, key: -1}
+	w := waiting{row: row, whole: -1, spki: -1, key: -1, sha1: -1}
 	message := func(m []byte) int16 {
 		b.messages = append(b.messages, m)
 		return int16(len(b.messages) - 1)
@@ -116,9 +114,8 @@ func (b *Batch) add(p *parser, in *Input, t *tbs) {
 	if t.spki.read() {
 		w.spki = message(t.spki.full(t.src))
 	}
-	if len(row.SKI) == sha1.Size && len(p.key) > 0 {
-		w.key = int16(len(b.keys))
-		b.keys = append(b.keys, p.key)
+	if len(row.SKI) == skiSize && len(p.key) > 0 {
+		w.key = message(p.key)
 	}
 	b.waiting = append(b.waiting, w)
 }
@@ -146,11 +143,23 @@ func (b *Batch) hash() {
 		testHookHash()
 	}
 	shabatch.SHA256(b.hashes[:len(b.messages)], nil, b.messages)
+	// Of twenty key identifiers that a key's SHA-256 or SHA-1 is, nineteen are
+	// the SHA-256: the SHA-1 is asked for the others only.
+	for i := range b.waiting {
+		if w := &b.waiting[i]; w.key >= 0 && [skiSize]byte(w.row.SKI) != [skiSize]byte(b.hashes[w.key][:]) {
+			w.sha1 = int16(len(b.keys))
+			b.keys = append(b.keys, b.messages[w.key])
+		}
+	}
 	shabatch.SHA1(b.ids[:len(b.keys)], b.keys)
 	for i := range b.waiting {
 		b.waiting[i].fill(b)
 	}
 }
+
+// skiSize is the size of the subject key identifiers that are made of the key's
+// octets: those of a SHA-1, or as many of a SHA-256.
+const skiSize = 20
 
 // fill writes the hashes to the row, and what follows from them.
 func (w *waiting) fill(b *Batch) {
@@ -162,9 +171,12 @@ func (w *waiting) fill(b *Batch) {
 	if w.spki >= 0 {
 		row.SPKI = b.hashes[w.spki]
 	}
-	if w.key >= 0 {
-		// RFC 5280 section 4.2.1.2, method 1.
-		row.SKIOfKey = shabatch.Hash1(row.SKI) == b.ids[w.key]
+	switch {
+	case w.key < 0:
+	case w.sha1 < 0:
+		row.SKIMethod = schema.SKISHA256
+	case shabatch.Hash1(row.SKI) == b.ids[w.sha1]:
+		row.SKIMethod = schema.SKISHA1
 	}
 	if row.EntryType == schema.X509Entry && w.spki >= 0 && len(row.Chain) > 0 && row.Chain[0] == row.Fingerprint {
 		// Its own issuer, by its own chain.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -49,18 +50,40 @@ func checkBatch(t *testing.T, entries []*Input, size int) {
 	}
 }
 
+// keyIDs are the subject key identifiers of madeEntries.
+var keyIDs = func() []keyID {
+	sha1, sha256, ofSPKI := sha1.Sum(p256Key[26:]), sha256.Sum256(p256Key[26:]), sha256.Sum256(p256Key)
+	sha384, sha512 := sha512.Sum384(p256Key[26:]), sha512.Sum512(p256Key[26:])
+	tampered := slices.Clone(sha256[:20])
+	tampered[19] ^= 1
+	return []keyID{
+		{nil, schema.SKIOther},
+		{sha1[:], schema.SKISHA1},
+		{sha256[:20], schema.SKISHA256},
+		{[]byte("not the hash of it.."), schema.SKIOther}, // as long
+		{sha256[:], schema.SKIOther},                      // all of it
+		{sha256[:19], schema.SKIOther},
+		{sha256[12:], schema.SKIOther}, // its other end
+		{tampered, schema.SKIOther},
+		{ofSPKI[:20], schema.SKIOther},
+		{sha384[:20], schema.SKIOther},
+		{sha512[:20], schema.SKIOther},
+	}
+}()
+
+type keyID struct {
+	id     []byte
+	method schema.SKIMethod
+}
+
 // madeEntries are entries of all kinds, of which no two are alike.
 func madeEntries(n int) (out []*Input) {
 	root := spec{subject: name(cn(tagUTF8, "root")), issuer: name(cn(tagUTF8, "root"))}
 	for i := range n {
 		s := spec{subject: name(cn(tagUTF8, string(rune('a'+i%26)))), exts: [][]byte{
 			san(bytes.Repeat(dns("a.example"), i%40)), ext("1.2.3", []byte{byte(i >> 8), byte(i)})}}
-		key := sha1.Sum(p256Key[26:])
-		switch i % 3 {
-		case 0:
-			s.exts = append(s.exts, ext("2.5.29.14", str(tagOctets, string(key[:]))))
-		case 1:
-			s.exts = append(s.exts, ext("2.5.29.14", str(tagOctets, "not the hash of it.."))) // as long
+		if id := keyIDs[i%len(keyIDs)].id; id != nil {
+			s.exts = append(s.exts, ext("2.5.29.14", tlv(tagOctets, id)))
 		}
 		in := x509Input(s.cert())
 		switch i % 7 {
@@ -93,8 +116,12 @@ func TestBatch(t *testing.T) {
 		t.Errorf("a certificate in its own chain: %v, issued by %x", Flag(own.Flags), own.IssuerKeyHash)
 	}
 	for i, row := range batchOf(entries) {
-		if want := i%3 == 0 && row.Status < schema.StatusRefused; row.SKIOfKey != want {
-			t.Errorf("entry %d: key identifier of its key: %t", i, row.SKIOfKey)
+		want := keyIDs[i%len(keyIDs)].method
+		if row.Status >= schema.StatusRefused {
+			want = schema.SKIOther
+		}
+		if row.SKIMethod != want {
+			t.Errorf("entry %d: method %d of the key identifier %x, want %d", i, row.SKIMethod, row.SKI, want)
 		}
 	}
 	// The demo's entries, and mutants of them.

@@ -1,7 +1,11 @@
 package cert
 
 import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
 	stdx509 "crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -192,5 +196,82 @@ func TestRealEntries(t *testing.T) {
 			}
 			t.Logf("%d entries: %v", len(entries), count)
 		})
+	}
+}
+
+// TestKeyIdentifiers: of real certificates, a subject key identifier is said to
+// follow from the key where it does, by either way, and nowhere else; and no
+// longer when a bit of it is another.
+func TestKeyIdentifiers(t *testing.T) {
+	dir := dataDir(t)
+	sets := map[string][]*Input{}
+	for name, certs := range map[string][]corpusCert{"live": liveCerts(t), "odd": oddCerts(t)} {
+		for _, c := range certs {
+			sets[name] = append(sets[name], asEntry(c.der))
+		}
+	}
+	for _, in := range tileEntries(t, filepath.Join(dir, "static", "navigli2025h2", "tile", "data")) {
+		sets["tile"] = append(sets["tile"], &in)
+	}
+	for name, least := range map[string][3]int{"live": {0, 50, 1000}, "odd": {400, 600, 3}, "tile": {0, 0, 1000}} {
+		var count [3]int
+		rows := batchOf(sets[name])
+		for i := range rows {
+			row := &rows[i]
+			if len(row.SKI) == 0 {
+				if row.SKIMethod != schema.SKIOther {
+					t.Errorf("%s %d: no identifier, by method %d", name, i, row.SKIMethod)
+				}
+				continue
+			}
+			count[row.SKIMethod]++
+			tbs := row.DER
+			if row.EntryType == schema.PrecertEntry {
+				tbs = tbsOf(row.Leaf)
+			}
+			ct, _ := ctx509.ParseCertificate(tbs)
+			if row.EntryType == schema.PrecertEntry {
+				ct, _ = ctx509.ParseTBSCertificate(tbs)
+			}
+			var spki struct {
+				Algorithm asn1.RawValue
+				Key       asn1.BitString
+			}
+			if ct == nil {
+				continue
+			}
+			if _, err := asn1.Unmarshal(ct.RawSubjectPublicKeyInfo, &spki); err != nil {
+				continue
+			}
+			want := schema.SKIOther
+			h1, h256 := sha1.Sum(spki.Key.Bytes), sha256.Sum256(spki.Key.Bytes)
+			switch string(row.SKI) {
+			case string(h1[:]):
+				want = schema.SKISHA1
+			case string(h256[:20]):
+				want = schema.SKISHA256
+			}
+			if row.SKIMethod != want {
+				t.Errorf("%s %d: the identifier %x is by method %d, want %d", name, i, row.SKI, row.SKIMethod, want)
+			}
+			if want == schema.SKIOther || i%8 > 0 { // each takes time
+				continue
+			}
+			for _, bit := range []int{0, 8*len(row.SKI) - 1} {
+				tampered := slices.Clone(row.SKI)
+				tampered[bit/8] ^= 0x80 >> (bit % 8)
+				in := *sets[name][i]
+				in.Leaf = bytes.ReplaceAll(in.Leaf, row.SKI, tampered)
+				if got := parse(&in); got.SKIMethod != schema.SKIOther || !bytes.Equal(got.SKI, tampered) {
+					t.Errorf("%s %d: the identifier %x, in which bit %d is another, is by method %d", name, i, got.SKI, bit, got.SKIMethod)
+				}
+			}
+		}
+		t.Logf("%s: of %d, %d SHA-1, %d SHA-256, %d others", name, len(rows), count[1], count[2], count[0])
+		for method, n := range least {
+			if count[method] < n {
+				t.Errorf("%s: %d identifiers by method %d, want at least %d", name, count[method], method, n)
+			}
+		}
 	}
 }

@@ -59,8 +59,10 @@
 //
 // # Hashes
 //
-// Up to three messages of an entry are hashed with SHA-256, and its key with
-// SHA-1 where a subject key identifier may be that. Hashing the messages of many
+// Up to four messages of an entry are hashed with SHA-256: the fourth is the
+// octets of its key, of which nearly every subject key identifier is the first 20
+// bytes (RFC 7093 section 2 method 1). Where one could be the SHA-1 of them, that
+// is asked for too (RFC 5280 section 4.2.1.2 method 1). Hashing the messages of many
 // entries together takes half the time of one entry after the other: [Batch].
 // [Parse] is a batch of one.
 //

@@ -8,7 +8,7 @@ import (
 // Version is the parser's version, written to every row. It grows whenever
 // the same bytes would give other columns, so that old rows can be found and
 // parsed again.
-const Version uint16 = 1
+const Version uint16 = 2
 
 // Flag is a set of observations about one entry. A bit never changes its
 // meaning; new bits are added at the end.

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -161,6 +162,9 @@ func diffCT(row *schema.Row, c *ctx509.Certificate) []difference {
 	}
 	d.bytes("AKI", row.AKI, c.AuthorityKeyId)
 	d.bytes("SKI", row.SKI, c.SubjectKeyId)
+	if method, ok := ctSKIMethod(c); ok {
+		same(&d, "SKIMethod", row.SKIMethod, method)
+	}
 	d.list("OCSP", row.OCSP, c.OCSPServer)
 	d.list("CAIssuers", row.CAIssuers, c.IssuingCertificateURL)
 	d.list("CRLs", row.CRLs, append(crls, c.CRLDistributionPoints...))
@@ -202,6 +206,31 @@ var ekuOIDs = map[ctx509.ExtKeyUsage]string{
 	ctx509.ExtKeyUsageCertificateTransparency:    precertSigningEKU,
 }
 
+// ctSPKI is a SubjectPublicKeyInfo.
+type ctSPKI struct {
+	Algorithm struct {
+		OID    ctasn1.ObjectIdentifier
+		Params ctasn1.RawValue `asn1:"optional"`
+	}
+	Key ctasn1.BitString
+}
+
+// ctSKIMethod says how ct-go's view of the subject key identifier follows from
+// the key; ok is false where it cannot read that.
+func ctSKIMethod(c *ctx509.Certificate) (_ schema.SKIMethod, ok bool) {
+	var spki ctSPKI
+	if _, err := ctasn1.Unmarshal(c.RawSubjectPublicKeyInfo, &spki); err != nil {
+		return 0, false
+	}
+	if h := sha1.Sum(spki.Key.Bytes); bytes.Equal(h[:], c.SubjectKeyId) {
+		return schema.SKISHA1, true
+	}
+	if h := sha256.Sum256(spki.Key.Bytes); bytes.Equal(h[:20], c.SubjectKeyId) {
+		return schema.SKISHA256, true
+	}
+	return schema.SKIOther, true
+}
+
 // ctKey returns our names for ct-go's view of the key; bits is 0 where it has
 // none.
 func ctKey(c *ctx509.Certificate) (alg schema.KeyAlg, bits uint16) {
@@ -216,13 +245,7 @@ func ctKey(c *ctx509.Certificate) (alg schema.KeyAlg, bits uint16) {
 		return schema.KeyEd25519, 256
 	default:
 		// What ct-go does not know is checked by OID.
-		var spki struct {
-			Algorithm struct {
-				OID    ctasn1.ObjectIdentifier
-				Params ctasn1.RawValue `asn1:"optional"`
-			}
-			Key ctasn1.BitString
-		}
+		var spki ctSPKI
 		if _, err := ctasn1.Unmarshal(c.RawSubjectPublicKeyInfo, &spki); err == nil {
 			switch spki.Algorithm.OID.String() {
 			case "1.3.101.113":
@@ -301,14 +324,14 @@ var knownDiffs = []struct {
 	why     string
 }{
 	{NameOdd, []string{"Issuer.", "Subject."}, "ct-go leaves out values that are no string, keeps T61 octets that are not UTF-8, and cuts broken names"},
-	{ExtDup, []string{"DNSNames", "Emails", "IPs", "URIs", "Policies", "ExtKeyUsage", "OCSP", "CAIssuers", "CRLs", "SCTs", "KeyUsage", "AKI", "SKI", "IsCA", "PathLen"}, "ct-go keeps the last extension, we keep the union"},
+	{ExtDup, []string{"DNSNames", "Emails", "IPs", "URIs", "Policies", "ExtKeyUsage", "OCSP", "CAIssuers", "CRLs", "SCTs", "KeyUsage", "AKI", "SKI", "SKIMethod", "IsCA", "PathLen"}, "ct-go keeps the last extension, we keep the union"},
 	{SANBad, []string{"DNSNames", "Emails", "URIs", "IPs"}, "ct-go ignores class and form of a general name and reads [2] out of 0x02, 0xA2, 0xC2"},
 	{SANMany, []string{"DNSNames", "Emails", "URIs", "IPs"}, "our bound"},
 	{SANOdd, []string{"URIs"}, "ct-go keeps URIs parsed"},
 	{ListMany, []string{"Extensions", "ExtKeyUsage", "Policies", "OCSP", "CAIssuers", "CRLs", "SCTs"}, "our bounds"},
-	{ExtBad, []string{"ExtKeyUsage", "Policies", "OCSP", "CAIssuers", "CRLs", "AKI", "SKI", "Extensions", "DNSNames", "Emails", "URIs", "IPs", "KeyUsage", "IsCA", "PathLen"}, "what is read of a malformed extension differs"},
+	{ExtBad, []string{"ExtKeyUsage", "Policies", "OCSP", "CAIssuers", "CRLs", "AKI", "SKI", "SKIMethod", "Extensions", "DNSNames", "Emails", "URIs", "IPs", "KeyUsage", "IsCA", "PathLen"}, "what is read of a malformed extension differs"},
 	{URLOdd, []string{"OCSP", "CAIssuers", "CRLs"}, "ct-go ignores class and form of a general name here too"},
-	{KeyOdd, []string{"KeyAlg", "KeyBits"}, "ct-go has no key where we have what can be said of it"},
+	{KeyOdd, []string{"KeyAlg", "KeyBits", "SKIMethod"}, "ct-go has no key where we have what can be said of it"},
 	{SCTBad, []string{"SCTs", "SCT log", "SCT time"}, "ct-go drops the list, we keep its good part"},
 	{BCBad, []string{"PathLen"}, "ct-go reads negative and large path lengths as they are"},
 	{KUBad, []string{"KeyUsage"}, "bits beyond those defined"},

@@ -57,7 +57,8 @@ func diffStd(row *schema.Row, c *stdx509.Certificate) []difference {
 // TestCheck: the oracle in production agrees on all corpora, notices a column
 // that is wrong, and is not asked what it could not bear.
 func TestCheck(t *testing.T) {
-	good := spec{exts: [][]byte{san(dns("a.example")), ext("2.5.29.19", unhex("3000"))}}
+	id := sha256.Sum256(p256Key[26:])
+	good := spec{exts: [][]byte{san(dns("a.example")), ext("2.5.29.19", unhex("3000")), ext("2.5.29.14", tlv(tagOctets, id[:20]))}}
 	row := parseX509(good.cert())
 	if columns, ok := Check(row); len(columns) != 0 || !ok {
 		t.Errorf("a good row: %v, %v", columns, ok)
@@ -73,6 +74,7 @@ func TestCheck(t *testing.T) {
 		"NotAfter":  func(r *schema.Row) { r.NotAfter++ },
 		"SPKI":      func(r *schema.Row) { r.SPKI[3]++ },
 		"IsCA":      func(r *schema.Row) { r.IsCA = true },
+		"SKIMethod": func(r *schema.Row) { r.SKIMethod = schema.SKISHA1 },
 		"Status":    func(r *schema.Row) { r.Status = schema.StatusRefused },
 		"Issuer.CN": func(r *schema.Row) { r.Issuer.CommonNames = nil },
 	} {

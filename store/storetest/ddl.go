@@ -24,7 +24,7 @@ var (
 	createDB    = regexp.MustCompile("^CREATE DATABASE (?:IF NOT EXISTS )?`(\\w+)`")
 	addColumn   = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+ADD COLUMN (?:IF NOT EXISTS )?(.*)$")
 	modify      = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY (?:SETTING (\\w+ = [\\w.]+)$|COLUMN \\w+ CODEC\\()")
-	zeroDefault = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY COLUMN (\\w+) DEFAULT toFixedString\\('', \\d+\\),\\s+COMMENT COLUMN \\w+ '")
+	zeroDefault = regexp.MustCompile("(?s)^ALTER TABLE `(\\w+)`\\.(\\w+)\\s+MODIFY COLUMN (\\w+) DEFAULT (?:toFixedString\\('', \\d+\\)|false),\\s+COMMENT COLUMN \\w+ '")
 	partitionBy = regexp.MustCompile(`\bPARTITION BY to(YYYYMM|Year)\((\w+)\)`)
 	simple      = regexp.MustCompile(`^SimpleAggregateFunction\(\w+, (.*)\)$`)
 	comment     = regexp.MustCompile(`(?s)\s+COMMENT '(?:[^'\\]|''|\\.)*'`)
