@@ -23,8 +23,9 @@ import (
 type nowhere struct{ flushes int }
 
 func (*nowhere) Prepare() schema.Prepared                                { return thrownAway{} }
+func (*nowhere) PrepareAgain() schema.Prepared                           { return thrownAway{} }
 func (n *nowhere) InsertDependents(context.Context, *schema.Flush) error { n.flushes++; return nil }
-func (*nowhere) InsertLedger(context.Context, *schema.Flush, func(*schema.Row) bool) error {
+func (*nowhere) InsertLedger(context.Context, *schema.Flush, func(log, index uint64) bool) error {
 	return nil
 }
 func (*nowhere) Fence(context.Context, uint64) error { return nil }

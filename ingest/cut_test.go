@@ -126,29 +126,60 @@ func TestLoad(t *testing.T) {
 	put(s, 4, "4", "5")
 	log := schema.ShortID(s.log)
 	in := &checkpoint.Intent{First: 2, Next: d.a.wal.Next()}
-	f := &schema.Flush{Ranges: []schema.Range{{Log: log, From: 0, To: 6}}}
-	if err := d.load(f, in); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for i, r := range f.Rows {
-		if r.Index != uint64(i) {
-			t.Errorf("row %d is of entry %d", i, r.Index)
+	for name, read := range map[string]func(*schema.Flush) ([]schema.Row, error){
+		"rows": func(f *schema.Flush) ([]schema.Row, error) {
+			err := d.load(f, in)
+			return values(f.Rows), err
+		},
+		"columns": func(f *schema.Flush) ([]schema.Row, error) {
+			if err := d.again(f, in); err != nil || f.Prepared == nil {
+				return values(f.Rows), err
+			}
+			return f.Prepared.(*memColumns).rows, nil
+		},
+	} {
+		rows, err := read(&schema.Flush{Ranges: []schema.Range{{Log: log, From: 0, To: 6}}})
+		if err != nil {
+			t.Fatal(name, err)
 		}
-		got = append(got, string(r.Leaf))
+		var got []string
+		for i, r := range rows {
+			if r.Index != uint64(i) {
+				t.Errorf("%s: row %d is of entry %d", name, i, r.Index)
+			}
+			got = append(got, string(r.Leaf))
+		}
+		if all := strings.Join(got, " "); all != "0 1 2 3 4 5" {
+			t.Errorf("%s: leaves %q", name, all)
+		}
+		// A record outside the flush's ranges was lost when it was cut.
+		rows, err = read(&schema.Flush{Ranges: []schema.Range{{Log: log, From: 4, To: 6}}})
+		if err != nil || len(rows) != 2 {
+			t.Errorf("%s: %d rows, %v", name, len(rows), err)
+		}
+		// One inside of them is lost now.
+		var fatal *fatalError
+		if rows, err = read(&schema.Flush{Ranges: []schema.Range{{Log: log, From: 0, To: 7}}}); !errors.As(err, &fatal) {
+			t.Errorf("%s: %d rows of 7, %v", name, len(rows), err)
+		}
 	}
-	if all := strings.Join(got, " "); all != "0 1 2 3 4 5" {
-		t.Errorf("leaves %q", all)
+	// What stands in two records is taken once; columns cannot do that.
+	repair := d.a.spans.add(s.log, checkpoint.KindRepair, 4, 6)
+	repair.frontier = new(ctlog.Frontier)
+	for _, leaf := range []string{"0", "1", "2", "3"} {
+		repair.frontier.Append(ctlog.LeafHash([]byte(leaf)), nil)
 	}
-	// A record outside the flush's ranges was lost when it was cut.
-	f = &schema.Flush{Ranges: []schema.Range{{Log: log, From: 4, To: 6}}}
-	if err := d.load(f, in); err != nil || len(f.Rows) != 2 {
-		t.Errorf("%d rows, %v", len(f.Rows), err)
+	put(repair, 4, "4", "5")
+	in.Next = d.a.wal.Next()
+	f := &schema.Flush{Ranges: []schema.Range{{Log: log, From: 0, To: 6}}}
+	if err := d.again(f, in); err != nil || f.Prepared != nil || len(f.Rows) != 6 {
+		t.Errorf("columns %v, %d rows of 6, %v", f.Prepared, len(f.Rows), err)
 	}
-	// One inside of them is lost now.
-	f = &schema.Flush{Ranges: []schema.Range{{Log: log, From: 0, To: 7}}}
-	var fatal *fatalError
-	if err := d.load(f, in); !errors.As(err, &fatal) {
-		t.Errorf("%d rows of 7, %v", len(f.Rows), err)
+}
+
+func values(rows []*schema.Row) (out []schema.Row) {
+	for _, r := range rows {
+		out = append(out, *r)
 	}
+	return out
 }

@@ -105,7 +105,9 @@ func (d *deliverer) deliver(ctx context.Context, f *flush) error {
 		if err != nil {
 			return ignoreStop(ctx, err)
 		}
-		if err := d.insert(ctx, f.materialise(intent.ID, intent.Generation), &intent, attempted || doubt); err != nil {
+		out := f.materialise(intent.ID, intent.Generation)
+		defer out.Discard() // columns that were made again
+		if err := d.insert(ctx, out, &intent, attempted || doubt); err != nil {
 			return ignoreStop(ctx, err)
 		}
 	} else if attempted {

@@ -12,7 +12,7 @@ import (
 // flush is a cut in the making: rows of consecutive WAL records. They are
 // turned into the store's columns as they come, and their memory is used for
 // the next record's. Who needs them again reads the WAL again: see
-// [deliverer.load].
+// [deliverer.again] and [deliverer.load].
 type flush struct {
 	first, next uint64             // WAL seqs [first, next)
 	columns     schema.Prepared    // of all rows; nil where they are kept

@@ -34,7 +34,7 @@ type leafSink struct {
 	wrong []uint64 // entries that came in with another leaf
 }
 
-func (s *leafSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+func (s *leafSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(log, index uint64) bool) error {
 	f, err := s.unpack(f)
 	if err != nil {
 		return err

@@ -31,13 +31,14 @@ type memSink struct {
 	late   func(op string, f *schema.Flush) bool  // the insert fails now and takes effect when it is fenced
 	held   map[uint64][]func()                    // by flush: what late has put off
 	calls  map[string]int
-	stale  bool // what was prepared is out of date, always
+	stale  bool // what was prepared is out of date, unless it was prepared again
 }
 
 // memColumns is what memSink makes of rows ahead: copies of what it looks at,
 // since the rows are used again.
 type memColumns struct {
 	rows      []schema.Row
+	again     bool
 	discarded bool
 }
 
@@ -53,13 +54,15 @@ func (c *memColumns) Discard() { c.rows, c.discarded = nil, true }
 
 func (s *memSink) Prepare() schema.Prepared { return &memColumns{} }
 
+func (s *memSink) PrepareAgain() schema.Prepared { return &memColumns{again: true} }
+
 // unpack gives f its rows.
 func (s *memSink) unpack(f *schema.Flush) (*schema.Flush, error) {
 	if f.Rows != nil {
 		return f, nil
 	}
 	c, ok := f.Prepared.(*memColumns)
-	if !ok || s.stale {
+	if !ok || s.stale && !c.again {
 		return nil, schema.ErrStale
 	}
 	if c.discarded {
@@ -110,7 +113,7 @@ func (s *memSink) InsertDependents(_ context.Context, f *schema.Flush) error {
 	return s.end("dependents", f)
 }
 
-func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(log, index uint64) bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, err := s.unpack(f)
@@ -122,7 +125,7 @@ func (s *memSink) InsertLedger(_ context.Context, f *schema.Flush, keep func(*sc
 	}
 	var rows []schema.Row
 	for _, r := range f.Rows {
-		if keep == nil || keep(r) {
+		if keep == nil || keep(r.LogID, r.Index) {
 			if !s.dependents[entryKey{r.LogID, r.Index}] {
 				return errors.New("a ledger row came before its dependents")
 			}

@@ -72,7 +72,7 @@ func (d *deliverer) bisectLedger(ctx context.Context, f *schema.Flush, in *check
 		for _, i := range rows {
 			part[entryKey{f.Rows[i].LogID, f.Rows[i].Index}] = true
 		}
-		return d.a.c.Sink.InsertLedger(ctx, f, func(r *schema.Row) bool { return part[entryKey{r.LogID, r.Index}] })
+		return d.a.c.Sink.InsertLedger(ctx, f, func(log, index uint64) bool { return part[entryKey{log, index}] })
 	}}
 	err = s.run(rows)
 	if s.convinced(tries) {

@@ -67,13 +67,7 @@ func (d *deliverer) attempt(ctx context.Context, f *schema.Flush, in *checkpoint
 // first is a flush's first attempt: dependents first, the ledger last.
 func (d *deliverer) first(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
 	d.a.c.Step("dependents")
-	err := d.a.c.Sink.InsertDependents(ctx, f)
-	if errors.Is(err, schema.ErrStale) {
-		if err = d.load(f, in); err == nil {
-			err = d.a.c.Sink.InsertDependents(ctx, f)
-		}
-	}
-	if err != nil {
+	if err := d.dependents(ctx, f, in); err != nil {
 		return err
 	}
 	d.a.c.Step("ledger")
@@ -82,6 +76,18 @@ func (d *deliverer) first(ctx context.Context, f *schema.Flush, in *checkpoint.I
 	}
 	d.a.c.Step("acknowledged")
 	return nil
+}
+
+// dependents inserts into every table but the ledger, anew from the WAL where
+// the columns that were made when the flush was cut are of no use any more.
+func (d *deliverer) dependents(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
+	err := d.a.c.Sink.InsertDependents(ctx, f)
+	if errors.Is(err, schema.ErrStale) {
+		if err = d.again(f, in); err == nil {
+			err = d.a.c.Sink.InsertDependents(ctx, f)
+		}
+	}
+	return err
 }
 
 // resolve ends all doubt about a flush: it waits until no earlier attempt can
@@ -93,16 +99,13 @@ func (d *deliverer) first(ctx context.Context, f *schema.Flush, in *checkpoint.I
 func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint.Intent) error {
 	sink := d.a.c.Sink
 	d.a.c.Step("resolve")
-	if err := d.load(f, in); err != nil {
-		return err
-	}
 	if err := d.fence(ctx); err != nil {
 		return err
 	}
 	if err := sink.Fence(ctx, f.ID); err != nil {
 		return fmt.Errorf("fencing flush: %w", err)
 	}
-	if err := sink.InsertDependents(ctx, f); err != nil {
+	if err := d.dependents(ctx, f, in); err != nil {
 		return err
 	}
 	for {
@@ -115,7 +118,7 @@ func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint
 		}
 		d.a.c.Step("reinsert")
 		d.a.reinserted.Add(uint64(len(lacking)))
-		err = sink.InsertLedger(ctx, f, func(r *schema.Row) bool { return lacking[entryKey{r.LogID, r.Index}] })
+		err = sink.InsertLedger(ctx, f, func(log, index uint64) bool { return lacking[entryKey{log, index}] })
 		if err != nil {
 			return err
 		}
@@ -132,21 +135,64 @@ func (d *deliverer) resolve(ctx context.Context, f *schema.Flush, in *checkpoint
 	}
 }
 
-// load reads the rows of a flush from the WAL again, unless they are there:
-// they were turned into columns when the flush was cut, and those are of no use
-// for a part of it. The same records give the same rows. A record that could be
-// read then and cannot now ends this life, for its entries are in the cut; the
-// next one finds the hole and fetches it again.
+// again makes the columns of a flush anew from its records in the WAL, one
+// after the other, so that no more is held than for any other flush. The same
+// records give the same rows.
+func (d *deliverer) again(f *schema.Flush, in *checkpoint.Intent) error {
+	if f.Rows != nil {
+		return nil
+	}
+	f.Discard()
+	columns := d.a.c.Sink.PrepareAgain()
+	var n uint64
+	err := d.reparse(f, in, func(p *parsed) {
+		columns.Add(p.rows)
+		n += uint64(len(p.rows))
+		d.a.recycle(p)
+	})
+	if want := total(f.Ranges); err == nil && n < want {
+		err = lostRecords(n, want)
+	} else if err == nil && n == want {
+		f.Prepared = columns
+		return nil
+	}
+	columns.Discard()
+	if err != nil {
+		return err
+	}
+	return d.load(f, in) // some entry stands there twice
+}
+
+// load reads the rows of a flush from the WAL again, unless they are there: who
+// looks for single ones among them cannot use columns.
 func (d *deliverer) load(f *schema.Flush, in *checkpoint.Intent) error {
 	if f.Rows != nil {
 		return nil
 	}
-	if f.Prepared != nil {
-		f.Prepared.Discard()
-		f.Prepared = nil
-	}
+	f.Discard()
 	var parts [][]schema.Row
-	if err := d.eachRecord(in.First, in.Next, func(rec wal.Record) error {
+	if err := d.reparse(f, in, func(p *parsed) { parts = append(parts, p.rows) }); err != nil {
+		return err
+	}
+	rows := inOrder(parts)
+	if n, want := uint64(len(rows)), total(f.Ranges); n != want {
+		return lostRecords(n, want)
+	}
+	f.Rows = rows
+	return nil
+}
+
+// lostRecords is that a record could be read when the flush was cut and cannot
+// now. It ends this life, for its entries are in the cut; the next one finds the
+// hole and fetches it again.
+func lostRecords(have, want uint64) error {
+	return &fatalError{fmt.Errorf("the WAL gives %d of the %d entries of a flush that it had a moment ago: start again, what is lost is fetched again", have, want)}
+}
+
+// reparse hands the records of a flush to take, in the WAL's order, as rows that
+// are then its own.
+func (d *deliverer) reparse(f *schema.Flush, in *checkpoint.Intent, take func(*parsed)) error {
+	return d.eachRecord(in.First, in.Next, func(rec wal.Record) error {
 		r, err := decodeRecord(rec.Payload)
 		if err != nil {
 			return &fatalError{fmt.Errorf("WAL record %d: %w", rec.Seq, err)}
@@ -155,18 +201,11 @@ func (d *deliverer) load(f *schema.Flush, in *checkpoint.Intent) error {
 			return nil // it was a hole when the flush was cut, and a repair fills it
 		}
 		var p parsed
-		d.a.parseRecord(r, &p)
-		parts = append(parts, p.rows)
+		if d.a.parseRecord(r, &p); len(p.rows) > 0 {
+			take(&p)
+		}
 		return nil
-	}); err != nil {
-		return err
-	}
-	rows := inOrder(parts)
-	if n := total(f.Ranges); uint64(len(rows)) != n {
-		return &fatalError{fmt.Errorf("the WAL gives %d of the %d entries of a flush that it had a moment ago: start again, what is lost is fetched again", len(rows), n)}
-	}
-	f.Rows = rows
-	return nil
+	})
 }
 
 // covers says whether one of the ranges, which are ascending and apart, holds r.

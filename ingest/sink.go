@@ -15,14 +15,20 @@ type Sink interface {
 	// while earlier flushes are on their way.
 	Prepare() schema.Prepared
 
+	// PrepareAgain begins anew a flush that comes out of turn: one in doubt, or
+	// whose columns are out of date. Nothing that is added is left out because it
+	// was written before, so that it stays good for every attempt.
+	PrepareAgain() schema.Prepared
+
 	// InsertDependents writes the flush's rows to every table but the ledger:
 	// one insert per table. Doing it again changes nothing. It wants what Prepare
-	// gave, or the rows; it is schema.ErrStale if it wants the rows.
+	// gave, or the rows; it is schema.ErrStale if it wants what PrepareAgain gives,
+	// or the rows.
 	InsertDependents(ctx context.Context, f *schema.Flush) error
 
-	// InsertLedger writes the flush's ledger rows, only those for which keep
-	// is true (nil: all), as one insert.
-	InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error
+	// InsertLedger writes the flush's ledger rows, only those of the entries for
+	// which keep is true (nil: all), as one insert.
+	InsertLedger(ctx context.Context, f *schema.Flush, keep func(log, index uint64) bool) error
 
 	// Fence returns when no insert of the flush can still take effect.
 	Fence(ctx context.Context, flushID uint64) error

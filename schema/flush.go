@@ -24,9 +24,18 @@ type Flush struct {
 	Issuers    []Issuer
 
 	// The rows: as what the store has made of them while the flush was cut, or
-	// themselves, ascending by (LogID, Index). An insert of a part needs the rows.
+	// themselves, ascending by (LogID, Index).
 	Prepared Prepared
 	Rows     []*Row
+}
+
+// Discard gives what was prepared back, if anything was. Doing it again changes
+// nothing.
+func (f *Flush) Discard() {
+	if f.Prepared != nil {
+		f.Prepared.Discard()
+		f.Prepared = nil
+	}
 }
 
 // Prepared is what a store makes of a flush's rows ahead of the inserts. One
@@ -38,8 +47,8 @@ type Prepared interface {
 	Discard()
 }
 
-// ErrStale says that what was prepared for a flush is of no use any more: the
-// flush must come with its rows.
+// ErrStale says that what was prepared for a flush is of no use any more: it
+// must be prepared again, or the flush must come with its rows.
 var ErrStale = errors.New("what was prepared for the flush is out of date")
 
 // Proof is what the ledger says it holds of a Range.

@@ -1,5 +1,7 @@
 package schema
 
+import "fmt"
+
 // The types of columns that several tables have.
 const (
 	typeEntryType = "Enum8('x509' = 0, 'precert' = 1, 'unknown' = 2)"
@@ -35,6 +37,36 @@ func NewLedger() *Ledger { return &Ledger{newBuilder("ledger", ledgerFields())} 
 
 // Append adds the row of one entry.
 func (l *Ledger) Append(r *Row) { l.b.append(r) }
+
+// AppendOf adds those rows of another Ledger for whose entries keep is true.
+func (l *Ledger) AppendOf(from *Ledger, keep func(log, index uint64) bool) {
+	to, of := l.b.Columns, from.b.Columns
+	logs, indices := *of[0].Data.(*U64), *of[1].Data.(*U64)
+	for i := range logs {
+		if !keep(logs[i], indices[i]) {
+			continue
+		}
+		for c := range to {
+			appendValue(to[c].Data, of[c].Data, i)
+		}
+	}
+}
+
+// appendValue adds value i of a column of the ledger to another of its type.
+func appendValue(to, from Data, i int) {
+	switch to := to.(type) {
+	case *U8:
+		*to = append(*to, (*from.(*U8))[i])
+	case *U64:
+		*to = append(*to, (*from.(*U64))[i])
+	case *I64:
+		*to = append(*to, (*from.(*I64))[i])
+	case *B10:
+		*to = append(*to, (*from.(*B10))[i])
+	default:
+		panic(fmt.Sprintf("schema: a column of the ledger is a %T", to))
+	}
+}
 
 // Block returns what was appended since Reset.
 func (l *Ledger) Block() *Block { return &l.b.Block }

@@ -37,7 +37,7 @@ func TestKeepIsHeeded(t *testing.T) {
 		s := openFake(t, fake, nil)
 		f := flushOf(1, rowsOf(1, 0, 10))
 		for _, part := range []uint64{0, 1} {
-			if err := s.InsertLedger(t.Context(), f, func(r *schema.Row) bool { return r.Index%2 == part }); err != nil {
+			if err := s.InsertLedger(t.Context(), f, func(_, index uint64) bool { return index%2 == part }); err != nil {
 				t.Fatal(err)
 			}
 			f.Generation++

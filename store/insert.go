@@ -83,25 +83,31 @@ func (s *Store) checkLife(ctx context.Context, f *schema.Flush) error {
 	return nil
 }
 
-// InsertLedger writes the flush's ledger rows, only those for which keep is
-// true (nil: all), as one insert.
-func (s *Store) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+// InsertLedger writes the flush's ledger rows, only those of the entries for
+// which keep is true (nil: all), as one insert.
+func (s *Store) InsertLedger(ctx context.Context, f *schema.Flush, keep func(log, index uint64) bool) error {
 	if s.cfg.ReadOnly {
 		return ErrReadOnly
 	}
+	p, ok := f.Prepared.(*prepared)
+	ok = ok && p.cols != nil
+	if !ok && f.Rows == nil && len(f.Ranges) > 0 {
+		return schema.ErrStale
+	}
 	var l *schema.Ledger
-	if p, ok := f.Prepared.(*prepared); ok && p.cols != nil && keep == nil {
+	if ok && keep == nil {
 		l = p.cols.ledger
 	} else {
-		if f.Rows == nil && len(f.Ranges) > 0 {
-			return schema.ErrStale
-		}
 		l = s.ledgers.Get().(*schema.Ledger)
 		defer s.ledgers.Put(l)
 		l.Reset()
-		for _, r := range f.Rows {
-			if keep == nil || keep(r) {
-				l.Append(r)
+		if ok {
+			l.AppendOf(p.cols.ledger, keep)
+		} else {
+			for _, r := range f.Rows {
+				if keep == nil || keep(r.LogID, r.Index) {
+					l.Append(r)
+				}
 			}
 		}
 	}

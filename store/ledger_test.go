@@ -120,7 +120,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("after a repair with the same token there are %s rows; the second net is not there", n)
 		}
 		f.Generation = 1
-		if err := s.InsertLedger(t.Context(), f, func(r *schema.Row) bool { return r.Index < 10 }); err != nil {
+		if err := s.InsertLedger(t.Context(), f, func(_, index uint64) bool { return index < 10 }); err != nil {
 			t.Fatal(err)
 		}
 		complete(t, s, f)
@@ -148,7 +148,7 @@ func TestHalfPresentFlush(t *testing.T) {
 			f := flushOf(1, rows)
 			// Part of it is there: a partition that was committed, and stray
 			// rows of the other log.
-			if err := s.InsertLedger(t.Context(), f, func(r *schema.Row) bool { return r.LogID == 1 || r.Index%7 == 0 }); err != nil {
+			if err := s.InsertLedger(t.Context(), f, func(log, index uint64) bool { return log == 1 || index%7 == 0 }); err != nil {
 				t.Fatal(err)
 			}
 			settle(t, s, f)
@@ -205,7 +205,7 @@ func resolve(ctx context.Context, s *Store, f *schema.Flush) error {
 			return fmt.Errorf("%d rows are missing after 3 repairs", len(missing))
 		}
 		f.Generation += uint32(min(try, 1)) // acknowledged and yet missing: swallowed
-		if err := s.InsertLedger(ctx, f, func(r *schema.Row) bool { return missing[[2]uint64{r.LogID, r.Index}] }); err != nil {
+		if err := s.InsertLedger(ctx, f, func(log, index uint64) bool { return missing[[2]uint64{log, index}] }); err != nil {
 			return err
 		}
 	}

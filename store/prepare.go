@@ -32,7 +32,7 @@ func (s *Store) takeColumns() *columns {
 		return c
 	}
 	c := &columns{schema.NewDependents(), schema.NewLedger()}
-	c.dependents.KeepDER, c.dependents.Recent = s.cfg.KeepDER, s.recent
+	c.dependents.KeepDER = s.cfg.KeepDER
 	return c
 }
 
@@ -53,27 +53,52 @@ func (s *Store) putColumns(c *columns) {
 //     written whole before this one. Where the filter was emptied since, neither
 //     is certain, and the flush is stale;
 //   - what was learnt is not written yet. Rows that are inserted out of turn,
-//     which those of flushes in doubt are, must not be left out for it: see
-//     [Store.fill].
+//     which those of flushes in doubt are, must not be left out for it: they have
+//     nothing to do with the filter. See [Store.PrepareAgain] and [Store.fill].
 type prepared struct {
-	s    *Store
-	life uint64   // of the filter, in which it was begun
-	cols *columns // nil: given back
-	open bool     // rows were added, and are not acknowledged
+	s     *Store
+	life  uint64   // of the filter, in which it was begun
+	apart bool     // it has nothing to do with the filter, and is never stale
+	cols  *columns // nil: given back
+	open  bool     // rows were added, and are not acknowledged
+	named bool     // the issuers are in the columns
 }
 
 // Prepare begins a flush that is still to be cut.
 func (s *Store) Prepare() schema.Prepared {
 	s.filter.Lock()
 	defer s.filter.Unlock()
-	return &prepared{s: s, life: s.filterLife, cols: s.takeColumns()}
+	p := &prepared{s: s, life: s.filterLife, cols: s.takeColumns()}
+	p.cols.dependents.Recent = s.recent
+	return p
+}
+
+// PrepareAgain begins anew a flush that comes out of turn. It leaves nothing out
+// that is not in it already, and teaches the filter nothing, so that the flush
+// that is being cut meanwhile stays good.
+func (s *Store) PrepareAgain() schema.Prepared {
+	p := &prepared{s: s, apart: true, cols: s.takeColumns()}
+	p.cols.dependents.Recent = s.within()
+	return p
+}
+
+// withinBits is the size of a filter for one flush: a megabyte, and room for
+// most certificates of any.
+const withinBits = 16
+
+// within returns a filter that knows nothing.
+func (s *Store) within() *schema.Recent {
+	if s.recent == nil {
+		return nil
+	}
+	return schema.NewRecent(min(withinBits, s.cfg.RecentBits))
 }
 
 // Add takes rows in. Their memory may be used again when it returns.
 func (p *prepared) Add(rows []schema.Row) {
 	p.s.filter.Lock()
-	if p.life == p.s.filterLife {
-		if !p.open {
+	if p.apart || p.life == p.s.filterLife {
+		if !p.open && !p.apart {
 			p.open = true
 			p.s.ahead++
 		}
@@ -128,8 +153,11 @@ func (s *Store) fill(ctx context.Context, f *schema.Flush) (d *schema.Dependents
 	}
 	s.filter.Lock()
 	defer s.filter.Unlock()
-	if p, ok := f.Prepared.(*prepared); ok && p.s == s && p.cols != nil && p.life == s.filterLife {
-		appendIssuers(p.cols.dependents, f)
+	if p, ok := f.Prepared.(*prepared); ok && p.s == s && p.cols != nil && (p.apart || p.life == s.filterLife) {
+		if !p.named {
+			appendIssuers(p.cols.dependents, f)
+			p.named = true
+		}
 		return p.cols.dependents, func(ok bool) {
 			if ok {
 				s.filter.Lock()
@@ -141,10 +169,10 @@ func (s *Store) fill(ctx context.Context, f *schema.Flush) (d *schema.Dependents
 	if f.Rows == nil && len(f.Ranges) > 0 {
 		return nil, nil, schema.ErrStale
 	}
-	if s.ahead > 0 {
-		s.forgetLocked()
-	}
 	cols := s.takeColumns()
+	if cols.dependents.Recent = s.recent; s.ahead > 0 {
+		cols.dependents.Recent = s.within()
+	}
 	appendIssuers(cols.dependents, f)
 	for _, r := range f.Rows {
 		cols.dependents.Append(r)

@@ -11,8 +11,12 @@ import (
 // prepare hands rows over as the cutter does: in pieces, whose memory is used
 // again at once.
 func prepare(s *Store, id uint64, rows []schema.Row) *schema.Flush {
+	return prepareInto(s.Prepare(), id, rows)
+}
+
+func prepareInto(p schema.Prepared, id uint64, rows []schema.Row) *schema.Flush {
 	f := flushOf(id, rows)
-	f.Rows, f.Prepared = nil, s.Prepare()
+	f.Rows, f.Prepared = nil, p
 	buf := make([]schema.Row, 7)
 	for len(rows) > 0 {
 		n := copy(buf, rows)
@@ -99,10 +103,23 @@ func TestPreparedIsStale(t *testing.T) {
 				if err := s.InsertDependents(t.Context(), f); !errors.Is(err, schema.ErrStale) {
 					t.Fatalf("inserted what is out of date: %v", err)
 				}
-				f = flushOf(2, rows)
+				f.Discard()
+				f = prepareInto(s.PrepareAgain(), 2, rows)
+				f.Issuers = []schema.Issuer{{Fingerprint: schema.Hash{1}}, {Fingerprint: schema.Hash{2}}}
 				insert(t, s, f)
 				if n := certificates(fake) - before; n != 20 {
 					t.Errorf("%d certificates of 20 were written again", n)
+				}
+				// It stays good for another attempt, and the same.
+				doubt(t, s, fake)
+				before = certificates(fake)
+				if err := s.InsertDependents(t.Context(), f); err != nil || certificates(fake)-before != 20 {
+					t.Errorf("%d certificates of 20 were written once more, %v", certificates(fake)-before, err)
+				}
+				for _, p := range fake.Parts("issuers") {
+					if len(p.Rows) != 2 {
+						t.Errorf("%d issuers, want 2", len(p.Rows))
+					}
 				}
 			})
 		})
@@ -120,32 +137,87 @@ func TestPreparedIsNotWritten(t *testing.T) {
 		if n := certificates(fake); n != 20 {
 			t.Errorf("%d of 20 certificates are there", n)
 		}
-		if err := s.InsertDependents(t.Context(), ahead); !errors.Is(err, schema.ErrStale) {
-			t.Errorf("the filter was emptied, and what was prepared counts: %v", err)
+		again := prepareInto(s.PrepareAgain(), 5, rows)
+		if err := s.InsertDependents(t.Context(), again); err != nil || certificates(fake) != 40 {
+			t.Errorf("%d of 40 certificates are there, %v", certificates(fake), err)
+		}
+		again.Discard()
+		// Neither has made what is ahead useless, or else each flush after it would
+		// have to be made again.
+		if err := s.InsertDependents(t.Context(), ahead); err != nil || certificates(fake) != 60 {
+			t.Errorf("%d of 60 certificates are there, %v", certificates(fake), err)
 		}
 		// One that was acknowledged, or given up, is not ahead any more.
-		ahead.Prepared.Discard()
+		ahead.Discard()
 		f := prepare(s, 3, rowsOf(3, 0, 20))
 		insert(t, s, f)
 		if s.ahead != 0 {
 			t.Errorf("%d flushes are ahead", s.ahead)
 		}
-		again := flushOf(4, rowsOf(3, 0, 20))
-		if err := s.InsertDependents(t.Context(), again); err != nil || certificates(fake) != 40 {
-			t.Errorf("%d certificates, want 40: the filter forgot what was acknowledged; %v", certificates(fake), err)
+		known := flushOf(4, rowsOf(3, 0, 20))
+		if err := s.InsertDependents(t.Context(), known); err != nil || certificates(fake) != 80 {
+			t.Errorf("%d certificates, want 80: the filter forgot what was acknowledged; %v", certificates(fake), err)
 		}
 	})
 }
 
-// A part of a flush cannot come of its columns.
-func TestPreparedHasNoParts(t *testing.T) {
+// What is made again of rows holds each certificate once, as far as it can, and
+// the filter does not learn of it: nobody has written it yet.
+func TestPreparedAgain(t *testing.T) {
+	bubble(t, storetest.Options{}, func(t *testing.T, fake *storetest.Server) {
+		s := openFake(t, fake, nil)
+		rows := rowsOf(1, 0, 20)
+		other := rowsOf(1, 20, 20)
+		for i := range other {
+			other[i].TBSID = rows[i].TBSID
+			other[i].Fingerprint = rows[i].Fingerprint
+		}
+		again := prepareInto(s.PrepareAgain(), 1, append(rows, other...))
+		elsewhere := rowsOf(2, 0, 20)
+		for i := range elsewhere {
+			elsewhere[i].TBSID, elsewhere[i].Fingerprint = rows[i].TBSID, rows[i].Fingerprint
+		}
+		f := prepare(s, 2, elsewhere)
+		insert(t, s, f)
+		if n := certificates(fake); n != 20 {
+			t.Errorf("%d certificates, want 20: the filter knows what was not written", n)
+		}
+		f.Discard()
+		insert(t, s, again)
+		if n := certificates(fake); n != 40 {
+			t.Errorf("%d certificates, want 40", n)
+		}
+		again.Rows = flushOf(1, append(rows, other...)).Rows // for their hashes
+		complete(t, s, again)
+	})
+}
+
+// A part of a flush comes of its columns as well.
+func TestPreparedParts(t *testing.T) {
+	bubble(t, storetest.Options{}, func(t *testing.T, fake *storetest.Server) {
+		s := openFake(t, fake, nil)
+		rows := rowsOf(1, 0, 20)
+		rows[3].Status = schema.StatusOdd
+		f := prepare(s, 1, rows)
+		if err := s.InsertDependents(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.InsertLedger(t.Context(), f, func(log, index uint64) bool { return log == 1 && index < 5 }); err != nil {
+			t.Fatal(err)
+		}
+		complete(t, s, flushOf(1, rows[:5]))
+		if n := len(fake.Ledger()); n != 5 {
+			t.Errorf("%d rows in the ledger, want 5", n)
+		}
+	})
+}
+
+// What is neither columns nor rows is not inserted.
+func TestPreparedIsMissing(t *testing.T) {
 	bubble(t, storetest.Options{}, func(t *testing.T, fake *storetest.Server) {
 		s := openFake(t, fake, nil)
 		f := prepare(s, 1, rowsOf(1, 0, 20))
-		if err := s.InsertLedger(t.Context(), f, func(r *schema.Row) bool { return r.Index < 5 }); !errors.Is(err, schema.ErrStale) {
-			t.Errorf("a part was inserted of columns: %v", err)
-		}
-		f.Prepared = nil
+		f.Discard()
 		for name, insert := range map[string]func() error{
 			"dependents": func() error { return s.InsertDependents(t.Context(), f) },
 			"ledger":     func() error { return s.InsertLedger(t.Context(), f, nil) },

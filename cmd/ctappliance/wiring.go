@@ -229,6 +229,15 @@ func (p *patientSink) Prepare() schema.Prepared {
 	return p.st.Prepare()
 }
 
+func (p *patientSink) PrepareAgain() schema.Prepared {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.st == nil {
+		return unprepared{}
+	}
+	return p.st.PrepareAgain()
+}
+
 // unprepared is the flush of a store that is not there yet: its rows are asked
 // for when it is.
 type unprepared struct{}
@@ -244,7 +253,7 @@ func (p *patientSink) InsertDependents(ctx context.Context, f *schema.Flush) err
 	return st.InsertDependents(ctx, f)
 }
 
-func (p *patientSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(*schema.Row) bool) error {
+func (p *patientSink) InsertLedger(ctx context.Context, f *schema.Flush, keep func(log, index uint64) bool) error {
 	st, err := p.get(ctx)
 	if err != nil {
 		return err
