@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -427,7 +428,10 @@ func (s *worldSoak) check(ctx context.Context) {
 		t.Errorf("the ledger has rows of %d logs that are none of the world's", len(rows))
 	}
 	for _, alarm := range st.Alarms {
-		t.Errorf("alarm: %s", alarm)
+		// An audit may see that the liar serves other entries before its head does.
+		if !slices.ContainsFunc(s.w.Of(world.Lying), func(l *world.Log) bool { return strings.Contains(alarm, l.Name) }) {
+			t.Errorf("alarm: %s", alarm)
+		}
 	}
 	fmt.Fprintf(&s.out, "%d logs survive and are whole: %d entries, each in the ledger once, all verified\n\n", whole, entries)
 	for _, args := range [][]string{{"status"}, {"status", "--check"}} {
