@@ -113,6 +113,39 @@ func TestProveBlocks(t *testing.T) {
 	}
 }
 
+// TestProveTogether: one query counts as many ranges as it does sooner than as
+// many queries.
+func TestProveTogether(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		logs, n       uint64
+		length, every uint64
+		least, most   int
+	}{
+		{"one", 1, 1, proveLen, 0, 1, 1},
+		{"the tail of sixty logs", 60, 60, 80, 0, 60, 60},
+		{"the pages of a log, one behind the other", 1, 64, 256, 256, 48, 64},
+		{"more than one query takes", 65, 65, 10, 0, proveRanges, proveRanges},
+		{"the same range", 1, 64, 256, 0, 64, 64},
+		{"pages of a log, far apart", 1, 64, 256, 1 << 20, 8, 16},
+		{"long ones of a log", 1, 64, 1 << 16, 1 << 16, 2, 8},
+		{"the longest of a log", 1, 2, proveLen, proveLen, 1, 1},
+		{"long ones of some logs", 4, 64, 1 << 16, 1 << 16, 6, 24},
+	} {
+		var pieces []piece
+		for i := range c.n {
+			from := i * c.every
+			pieces = append(pieces, piece{int(i), schema.Range{Log: i % c.logs, From: from, To: from + c.length}})
+		}
+		if n := together(pieces); n < c.least || n > c.most {
+			t.Errorf("%s: %d together, want %d to %d", c.name, n, c.least, c.most)
+		}
+	}
+	if n := together([]piece{{0, schema.Range{From: 1 << 40, To: math.MaxUint64}}, {1, schema.Range{From: 1, To: 2}}}); n != 1 {
+		t.Errorf("%d together with what is longer than any log", n)
+	}
+}
+
 func TestProveRefusesAbsurdRanges(t *testing.T) {
 	s, _ := openEngine(t, nil)
 	rows := rowsOf(1, 10, 5)
