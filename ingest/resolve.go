@@ -150,9 +150,7 @@ func (d *deliverer) again(f *schema.Flush, in *checkpoint.Intent) error {
 		n += uint64(len(p.rows))
 		d.a.recycle(p)
 	})
-	if want := total(f.Ranges); err == nil && n < want {
-		err = lostRecords(n, want)
-	} else if err == nil && n == want {
+	if err == nil && n == total(f.Ranges) {
 		f.Prepared = columns
 		return nil
 	}
@@ -160,11 +158,13 @@ func (d *deliverer) again(f *schema.Flush, in *checkpoint.Intent) error {
 	if err != nil {
 		return err
 	}
-	return d.load(f, in) // some entry stands there twice
+	return d.load(f, in) // some entry stands there twice, or is not there any more
 }
 
 // load reads the rows of a flush from the WAL again, unless they are there: who
-// looks for single ones among them cannot use columns.
+// looks for single ones among them cannot use columns. A record that could be
+// read when the flush was cut and cannot now ends this life, for its entries are
+// in the cut; the next one finds the hole and fetches it again.
 func (d *deliverer) load(f *schema.Flush, in *checkpoint.Intent) error {
 	if f.Rows != nil {
 		return nil
@@ -176,17 +176,10 @@ func (d *deliverer) load(f *schema.Flush, in *checkpoint.Intent) error {
 	}
 	rows := inOrder(parts)
 	if n, want := uint64(len(rows)), total(f.Ranges); n != want {
-		return lostRecords(n, want)
+		return &fatalError{fmt.Errorf("the WAL gives %d of the %d entries of a flush that it had a moment ago: start again, what is lost is fetched again", n, want)}
 	}
 	f.Rows = rows
 	return nil
-}
-
-// lostRecords is that a record could be read when the flush was cut and cannot
-// now. It ends this life, for its entries are in the cut; the next one finds the
-// hole and fetches it again.
-func lostRecords(have, want uint64) error {
-	return &fatalError{fmt.Errorf("the WAL gives %d of the %d entries of a flush that it had a moment ago: start again, what is lost is fetched again", have, want)}
 }
 
 // reparse hands the records of a flush to take, in the WAL's order, as rows that
