@@ -304,23 +304,28 @@ func (e *engineRun) life(size uint64, segments int) {
 }
 
 // dropNewest takes the newest part away from tables, and restarts the engine.
+// Of the ledger it takes all parts that the newest flush may have made, one for
+// each month: entries that it keeps are not brought again, and so would lack
+// what else is taken.
 func (e *engineRun) dropNewest(tables ...string) {
 	e.t.Helper()
 	s := e.open()
 	defer s.Close()
 	for _, table := range tables {
-		rows, err := s.Rows(e.t.Context(), "SELECT name, level FROM system.parts WHERE database = 't' AND active AND table = {t:String} ORDER BY modification_time DESC, max_block_number DESC LIMIT 1", store.Param("t", table))
+		rows, err := s.Rows(e.t.Context(), "SELECT name, partition_id FROM system.parts WHERE database = 't' AND active AND level = 0 AND table = {t:String} ORDER BY max_block_number DESC", store.Param("t", table))
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		// A fence has ended the engine, perhaps, and the next one merges: what is
-		// newest then may hold rows whose segments are trimmed, and so may the
-		// newest of those that were not merged.
-		if len(rows) == 0 || rows[0][1] != "0" {
-			continue
-		}
-		if err := s.Exec(e.t.Context(), "ALTER TABLE t."+table+" DROP PART '"+rows[0][0]+"'"); err != nil {
-			e.t.Fatal(err)
+		// None: merged with older ones, which may be trimmed.
+		taken := map[string]bool{}
+		for _, part := range rows {
+			if taken[part[1]] || len(taken) > 0 && table != "ledger" {
+				break
+			}
+			taken[part[1]] = true
+			if err := s.Exec(e.t.Context(), "ALTER TABLE t."+table+" DROP PART '"+part[0]+"'"); err != nil {
+				e.t.Fatal(err)
+			}
 		}
 	}
 	if err := errors.Join(e.s.Fence(e.t.Context()), e.s.Wait(e.t.Context())); err != nil {
