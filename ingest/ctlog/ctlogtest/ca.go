@@ -2,6 +2,7 @@ package ctlogtest
 
 import (
 	"crypto/sha256"
+	"encoding/asn1"
 	"fmt"
 	"time"
 )
@@ -125,13 +126,27 @@ func (h *hierarchy) add(cert []byte) int {
 	return len(h.certs) - 1
 }
 
+// keyIDOf returns the identifier of a key, as nearly all CAs make it: the first 20
+// bytes of SHA-256 over the key's bits (RFC 7093 section 2, method 1).
+func keyIDOf(spki []byte) []byte {
+	var key struct {
+		Algorithm asn1.RawValue
+		Bits      asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(spki, &key); err != nil {
+		panic(err) // our own
+	}
+	sum := sha256.Sum256(key.Bits.Bytes)
+	return sum[:20]
+}
+
 // newHierarchy makes the same CAs for the same seed.
 func newHierarchy(seed uint64) *hierarchy {
 	h := &hierarchy{byHash: map[[32]byte]int{}}
 	ca := func(slug, country, org, cn string, key caSigner) *authority {
 		spki := key.spki()
 		a := &authority{slug: slug, key: key, keyHash: sha256.Sum256(spki)}
-		a.keyID = a.keyHash[:20] // RFC 7093 section 2, method 1
+		a.keyID = keyIDOf(spki)
 		a.name = derOf(func(d *der) {
 			d.dn([]attr{{oidC, tagPrintable, country}, {oidO, tagUTF8, org}, {oidCN, tagPrintable, cn}})
 		})

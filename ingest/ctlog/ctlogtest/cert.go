@@ -123,8 +123,7 @@ func (c *certificate) subjectKey(d *der, r *rng, h *hierarchy, seed, who, n uint
 		m[size-1] |= 1
 		d.raw(rsaSPKI(m))
 	}
-	sum := sha256.Sum256(d.b[at:])
-	return sum[:20]
+	return keyIDOf(d.b[at:])
 }
 
 func (c *certificate) extensions(s *site, r *rng, keyID []byte) {
