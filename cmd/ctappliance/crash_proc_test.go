@@ -65,7 +65,10 @@ func startProc(cmd *exec.Cmd) (*proc, error) {
 			close(p.ended)
 		}
 	}()
-	return p, <-started
+	if err := <-started; err != nil {
+		return nil, err // nothing that could be killed
+	}
+	return p, nil
 }
 
 func (p *proc) pid() int { return p.cmd.Process.Pid }
