@@ -29,7 +29,7 @@
 //	mark delivered, intents    the deliverer
 //	rows                       the record's parser, then the cutter, which makes columns of
 //	                           them and gives their memory to another record; the deliverer
-//	                           reads them from the WAL again where a flush is in doubt
+//	                           does the same from the WAL where a flush is in doubt
 //	WAL stream state           written with each record: the span as of then
 //	subtree roots              the deliverer writes, audits read
 //
@@ -82,7 +82,8 @@
 // Bounded at every joint: answers under way (Config.FetchMemory, booked in the
 // order of indices), batches for the parsers (Config.RingMemory), records
 // being parsed (two per worker), columns of two flushes (Config.FlushRows and
-// FlushBytes), and the rows of one while it is in doubt. The bytes of a record's
+// FlushBytes; one in doubt is made again in place of the first), and the rows of
+// one that the store refuses, while they are looked for. The bytes of a record's
 // entries belong to the record; the cutter, which has turned its rows into
 // columns, gives them back (ctlog.Memory).
 //

@@ -49,6 +49,8 @@
 // again with other certificates. Rows that add nothing are not sent:
 // [schema.Recent] remembers what was acknowledged lately and is emptied by every
 // insert that failed, by every fence, and where the server's epoch has changed.
+// A flush that comes out of turn, made again ([Store.PrepareAgain]) or as rows, has
+// nothing to do with it while another one is being prepared.
 // The rows of a certificate that are sent in one flush are one row, folded as
 // the table would fold them.
 //
