@@ -77,8 +77,8 @@
 //
 //	-entries N       entries of the log of Backfill and Pipeline; 400,000
 //	-logs N          entries of all logs of Logs together; 262,144
-//	-ledger N        entries of the log of Ledger; 1,000,000. Ten millions take an
-//	                 hour, most of it the making of the log
+//	-ledger N        entries of the log of Ledger; 1,000,000. Ten millions take a
+//	                 quarter of an hour and 15 GB of memory
 //	-tail TIME       how long Tail looks; 20s
 //	-profiles DIR    where profiles are kept
 //	-heap            heap profiles too, each of when a run was largest; this
