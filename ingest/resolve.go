@@ -145,12 +145,15 @@ func (d *deliverer) again(f *schema.Flush, in *checkpoint.Intent) error {
 	f.Discard()
 	columns := d.a.c.Sink.PrepareAgain()
 	var n uint64
+	var read []schema.Range
 	err := d.reparse(f, in, func(p *parsed) {
 		columns.Add(p.rows)
 		n += uint64(len(p.rows))
+		read = append(read, schema.Range{Log: schema.ShortID(p.log), From: p.from, To: p.to})
 		d.a.recycle(p)
 	})
-	if err == nil && n == total(f.Ranges) {
+	// One record twice and another one lost would give as many rows.
+	if err == nil && n == total(f.Ranges) && n == total(merge(read)) {
 		f.Prepared = columns
 		return nil
 	}
